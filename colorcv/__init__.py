@@ -1,0 +1,58 @@
+"""Colour black-and-white photos and films through OpenCV's ``cv2.dnn`` alone.
+
+>>> import colorcv
+>>> colored = colorcv.colorize("grandmother.jpg", model="lite")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .errors import (
+    ChecksumError,
+    ColorcvError,
+    DeviceError,
+    DownloadError,
+    ImageError,
+    ModelFormatError,
+    OptionError,
+    VideoError,
+)
+
+if TYPE_CHECKING:
+    from .colorizer import Colorizer, colorize
+    from .models import ModelFiles, download, models
+    from .network.device import devices
+    from .video import VideoResult, colorize_video
+
+__version__ = "0.1.0"
+# fmt: off
+__all__ = [
+    "ChecksumError", "Colorizer", "ColorcvError", "DeviceError", "DownloadError", "ImageError",
+    "ModelFiles", "ModelFormatError", "OptionError", "VideoError", "VideoResult", "colorize",
+    "colorize_video", "devices", "download", "models",
+]
+# fmt: on
+# What is loaded at its first use: importing colorcv imports neither cv2 nor requests.
+_ROOMS = {
+    "Colorizer": ".colorizer", "colorize": ".colorizer",
+    "ModelFiles": ".models", "download": ".models", "models": ".models",
+    "devices": ".network.device",
+    "VideoResult": ".video", "colorize_video": ".video",
+}  # fmt: skip
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        value = getattr(import_module(_ROOMS[name], __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,39 @@
+"""What every test may use, and the header that says where the tests ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_report_header() -> list[str]:
+    import cv2
+    import numpy as np
+
+    return [f"cv2 {cv2.__version__}, numpy {np.__version__}, threads {cv2.getNumThreads()}"]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the tests' own small files."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos, clips and models beside a developer's checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the developers' photos and clips are not here ({SHARED})")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the cache folder of whoever runs it, nor the network."""
+    monkeypatch.setenv("COLORCV_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("COLORCV_OFFLINE", "1")
+    monkeypatch.delenv("COLORCV_MIRROR", raising=False)
