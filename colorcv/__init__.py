@@ -11,15 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import (
-    ChecksumError,
-    ColorcvError,
-    DeviceError,
-    DownloadError,
-    ImageError,
-    ModelFormatError,
-    OptionError,
-    VideoError,
-)
+    ChecksumError, ColorcvError, DeviceError, DownloadError, ImageError, ModelFormatError,
+    OptionError, VideoError,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from .colorizer import Colorizer, colorize
@@ -28,13 +22,6 @@ if TYPE_CHECKING:
     from .video import VideoResult, colorize_video
 
 __version__ = "0.1.0"
-# fmt: off
-__all__ = [
-    "ChecksumError", "Colorizer", "ColorcvError", "DeviceError", "DownloadError", "ImageError",
-    "ModelFiles", "ModelFormatError", "OptionError", "VideoError", "VideoResult", "colorize",
-    "colorize_video", "devices", "download", "models",
-]
-# fmt: on
 # What is loaded at its first use: importing colorcv imports neither cv2 nor requests.
 _ROOMS = {
     "Colorizer": ".colorizer", "colorize": ".colorizer",
@@ -42,6 +29,12 @@ _ROOMS = {
     "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",
 }  # fmt: skip
+__all__ = [  # noqa: RUF022
+    "Colorizer", "ModelFiles", "VideoResult", "colorize", "colorize_video", "devices", "download",
+    "models",
+    "ColorcvError", "ChecksumError", "DeviceError", "DownloadError", "ImageError",
+    "ModelFormatError", "OptionError", "VideoError",
+]  # fmt: skip
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

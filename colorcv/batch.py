@@ -1,0 +1,130 @@
+"""Which files to colour and where the results go: names and folders only, no pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Job", "Plan", "plan"]
+
+# What the results are called beside their inputs: grandmother.jpg -> grandmother.color.jpg
+MARK = ".color"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its output; None is standard input, standard output."""
+
+    source: Path | None
+    target: Path | None
+
+
+@dataclass
+class Plan:
+    """What is to be done, what cannot be, and how many files of folders are left alone."""
+
+    jobs: list[Job] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    left_alone: int = 0
+
+
+def plan(inputs: Sequence[str], output: str | None, *, suffixes: Collection[str]) -> Plan:
+    """Pair inputs with outputs.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Files, folders (walked without following links) and ``-`` for standard input.
+    output : str or None
+        A file for a single input file, else a folder, in which the tree of an input folder is
+        kept; ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
+    suffixes : collection of str
+        What to take from folders, in lower case with the dot. Earlier results
+        (``*.color.*``), hidden files and the output folder itself are passed over.
+    """
+    result = Plan()
+    for source, target in _pairs(inputs, output, suffixes, result):
+        result.jobs.append(Job(source, target))
+    _refuse_clashes(result)
+    return result
+
+
+def _pairs(
+    inputs: Sequence[str], output: str | None, suffixes: Collection[str], result: Plan
+) -> Iterator[tuple[Path | None, Path | None]]:
+    to_stdout = output == "-"
+    out = Path(output) if output is not None and not to_stdout else None
+    for name in inputs:
+        source = Path(name)
+        if name == "-":
+            if out is not None and _is_folder_name(output, inputs):
+                out.mkdir(parents=True, exist_ok=True)
+                yield None, out / "stdin.png"
+            else:
+                yield None, out
+        elif source.is_dir():
+            if to_stdout:
+                result.problems.append(f"{source}: a folder cannot go to standard output")
+                continue
+            for found in _walk(source, out, suffixes, result):
+                yield found, out / found.relative_to(source) if out else _beside(found)
+        elif not source.exists():
+            result.problems.append(f"{source}: there is no such file")
+        elif to_stdout:
+            yield source, None
+        elif out is None:
+            yield source, _beside(source)
+        elif _is_folder_name(output, inputs):
+            yield source, out / source.name
+        else:
+            yield source, out
+
+
+def _is_folder_name(output: str | None, inputs: Sequence[str]) -> bool:
+    """Whether the output is meant as a folder: it is one, says so, or has to hold several."""
+    assert output is not None
+    return len(inputs) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _beside(source: Path) -> Path:
+    return source.with_name(source.stem + MARK + source.suffix)
+
+
+def _walk(
+    folder: Path, out: Path | None, suffixes: Collection[str], result: Plan
+) -> Iterator[Path]:
+    def unreadable(err: OSError) -> None:
+        result.problems.append(f"{err.filename}: this folder cannot be read ({err.strerror})")
+
+    out_path = out.resolve() if out is not None else None
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and Path(here, name).resolve() != out_path
+        )
+        for name in sorted(files):
+            path = Path(here, name)
+            taken = path.suffix.lower() in suffixes and not name.startswith(".")
+            if taken and not path.stem.endswith(MARK):
+                yield path
+            else:
+                result.left_alone += 1
+
+
+def _refuse_clashes(result: Plan) -> None:
+    """Keep the first of several jobs with one target, and none whose target is an input."""
+    sources = {job.source.resolve() for job in result.jobs if job.source is not None}
+    targets: dict[Path | None, Job] = {}
+    for job in result.jobs:
+        key = job.target.resolve() if job.target is not None else None
+        if key in sources:
+            result.problems.append(f"{job.source}: the result would be written over {job.target}")
+        elif key in targets:
+            where = job.target or "standard output"
+            result.problems.append(f"{job.source}: another input's result goes to {where} already")
+        else:
+            targets[key] = job
+    result.jobs = list(targets.values())

@@ -1,0 +1,114 @@
+"""The command ``colorcv``: its arguments, and its exit codes.
+
+Nothing heavy is imported before it is needed: ``--help`` and ``--version`` answer without cv2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__, commands
+from .errors import (
+    ColorcvError,
+    DeviceError,
+    DownloadError,
+    ModelFormatError,
+    OptionError,
+)
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments and return its exit code.
+
+    0: all went well; 1: some file failed; 2: the arguments are wrong; 3: the model is not
+    available; 130: interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        sys.stderr.write("\ncolorcv: interrupted; files finished so far are complete\n")
+        return INTERRUPTED
+    except (DownloadError, ModelFormatError) as err:
+        return _complain(err, commands.NO_MODEL)
+    except (OptionError, DeviceError) as err:
+        return _complain(err, commands.USAGE)
+    except ColorcvError as err:
+        return _complain(err, commands.SOME_FAILED)
+
+
+def _complain(err: Exception, code: int) -> int:
+    sys.stderr.write(f"colorcv: {err}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="colorcv",
+        description="Colour black-and-white photos and films through OpenCV alone.",
+    )
+    parser.add_argument("--version", action="version", version=f"colorcv {__version__}")
+    subcommands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
+    image.set_defaults(run=commands.image)
+    image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
+    image.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a file for one input, else a folder (the tree of an input folder is kept); - is"
+        " standard output; default: <stem>.color<suffix> beside each input",
+    )
+    _add_model_options(image)
+    image.add_argument("--compare", action="store_true", help="write before and after side by side")
+    image.add_argument("--force", action="store_true", help="write over existing files")
+
+    download = subcommands.add_parser(
+        "download", help="fetch a model's files before they are needed"
+    )
+    download.set_defaults(run=commands.download)
+    download.add_argument("model", nargs="?", default="zhang2016", metavar="MODEL")
+
+    info = subcommands.add_parser("info", help="versions, devices and models, with reasons")
+    info.set_defaults(run=commands.info)
+    info.add_argument("--json", action="store_true", help="print it as JSON")
+    info.add_argument("--verify", action="store_true", help="hash the model files again")
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default="zhang2016",
+        metavar="M",
+        help="zhang2016 (best, 129 MB fetched at first use; default) or lite (comes along)",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="auto (default), cpu, cuda, cuda-fp16, opencl or opencl-fp16",
+    )
+    parser.add_argument(
+        "--saturation",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="factor on the colours: 1 the model's own (default), 0 none",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="above 0: lower is bolder, higher is duller (default: the model's own, about 0.38)",
+    )
+    parser.add_argument(
+        "--low-memory", action="store_true", help="least memory for the network, slower"
+    )

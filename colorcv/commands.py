@@ -1,0 +1,118 @@
+"""What the commands of ``colorcv`` do, once their arguments are read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .bars import Bar
+from .batch import Job, Plan, plan
+from .errors import ImageError
+
+if TYPE_CHECKING:
+    from .colorizer import Colorizer
+
+__all__ = ["download", "image", "info"]
+
+OK, SOME_FAILED, USAGE, NO_MODEL = 0, 1, 2, 3
+
+PICTURES = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".pxm", ".ras", ".sr", ".tif", ".tiff", ".webp"}
+)
+
+
+def _colorizer(arguments: argparse.Namespace) -> Colorizer:
+    from .colorizer import Colorizer
+    from .images import check_saturation
+
+    check_saturation(arguments.saturation)
+    _fetch(arguments.model)
+    return Colorizer(
+        arguments.model,
+        device=arguments.device,
+        temperature=arguments.temperature,
+        low_memory=arguments.low_memory,
+    )
+
+
+def _fetch(model: str) -> Path:
+    from . import models
+
+    with Bar("B", model) as bar:
+        return models.download(model, progress=lambda done, total, name: bar.to(done, total))
+
+
+def _report(todo: Plan) -> None:
+    for problem in todo.problems:
+        sys.stderr.write(f"colorcv: {problem}\n")
+    if todo.left_alone:
+        sys.stderr.write(f"colorcv: {todo.left_alone} other files in the folders are left alone\n")
+
+
+def image(arguments: argparse.Namespace) -> int:
+    """Colour photos."""
+    todo = plan(arguments.inputs, arguments.output, suffixes=PICTURES)
+    _report(todo)
+    if not todo.jobs:
+        sys.stderr.write("colorcv: there is nothing to colour\n")
+        return SOME_FAILED
+    if any(job.target is None for job in todo.jobs) and sys.stdout.isatty():
+        sys.stderr.write("colorcv: a picture is not written to a terminal; give -o FILE\n")
+        return USAGE
+    colorizer = _colorizer(arguments)
+    failed = len(todo.problems)
+    many = len(todo.jobs) > 1
+    with Bar("files", "colouring", len(todo.jobs) if many else None) as bar:
+        for done, job in enumerate(todo.jobs, 1):
+            try:
+                _color_one(job, colorizer, arguments)
+            except (ImageError, OSError, MemoryError) as err:
+                failed += 1
+                bar.say(f"colorcv: {err or type(err).__name__}", error=True)
+            else:
+                if job.target is not None:
+                    bar.say(str(job.target))
+            if many:
+                bar.to(done)
+    return SOME_FAILED if failed else OK
+
+
+def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+    from . import files
+
+    if job.target is not None:
+        files.check_target(job.target, overwrite=arguments.force)
+    if job.source is None:
+        photo = files.decode_image(sys.stdin.buffer.read(), "standard input")
+    else:
+        photo = files.read_image(job.source)
+    result = colorizer.colorize(photo.pixels, saturation=arguments.saturation)
+    if arguments.compare:
+        result = files.side_by_side(photo.pixels, result)
+    if job.target is not None:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        files.write_image(job.target, result, photo.metadata, overwrite=arguments.force)
+    else:
+        suffix = ".png" if job.source is None else job.source.suffix
+        sys.stdout.buffer.write(files.encode_image(suffix, result, photo.metadata))
+        sys.stdout.buffer.flush()
+
+
+def download(arguments: argparse.Namespace) -> int:
+    """Fetch a model's files and print their folder."""
+    print(_fetch(arguments.model))
+    return OK
+
+
+def info(arguments: argparse.Namespace) -> int:
+    """Print versions, devices and models."""
+    from .info import as_text, describe
+
+    facts: dict[str, Any] = describe(verify=arguments.verify)
+    print(json.dumps(facts, indent=2) if arguments.json else as_text(facts))
+    wrong = [model for model in facts["models"] if model["state"] == "wrong"]
+    return NO_MODEL if wrong else OK

@@ -1,0 +1,253 @@
+"""Colorizer and colorize: one network, many callers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import colorcv
+from colorcv import colorizer as room
+from colorcv import lab, network
+from colorcv.images import Picture
+
+Lightness = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def lite() -> colorcv.Colorizer:
+    return colorcv.Colorizer("lite", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, npt.NDArray[np.float32]]:
+    return dict(np.load(Path(__file__).parent / "data" / "lite_golden.npz"))
+
+
+@pytest.fixture
+def _no_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_defaults", {})
+
+
+def pictures(count: int) -> list[npt.NDArray[np.uint8]]:
+    random = np.random.default_rng(7)
+    return [
+        np.kron(random.integers(0, 256, (4, 5), np.uint8), np.ones((12, 12), np.uint8))
+        for _ in range(count)
+    ]
+
+
+def test_golden_answers(
+    lite: colorcv.Colorizer, golden: dict[str, npt.NDArray[np.float32]]
+) -> None:
+    for lightness, ab in zip(golden["lightness"], golden["ab"], strict=True):
+        assert np.abs(lite.predict_ab(lightness) - ab).max() < 0.05
+
+
+def test_colorize_is_the_road_of_its_rooms(lite: colorcv.Colorizer) -> None:
+    picture = pictures(1)[0]
+    small = Picture(picture).lightness_at(lite.input_hw)
+    chroma = lab.upsample_chroma(lite.predict_ab(small), small)
+    expected = Picture(picture).colored(chroma, saturation=1.5)
+    np.testing.assert_array_equal(lite.colorize(picture, saturation=1.5), expected)
+
+
+def test_saturation_scales_colour_and_nothing_else(lite: colorcv.Colorizer) -> None:
+    picture = pictures(1)[0]
+    np.testing.assert_array_equal(lite.colorize(picture, saturation=0), np.dstack([picture] * 3))
+    spread = [np.ptp(lite.colorize(picture, saturation=s).astype(int), axis=2).mean()
+              for s in (0.25, 0.5, 1.0)]  # fmt: skip
+    assert 0 < spread[0] < spread[1] < spread[2]
+
+
+def test_rgb_is_bgr_turned_round(lite: colorcv.Colorizer) -> None:
+    bgr = np.dstack(pictures(3))
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    np.testing.assert_array_equal(lite.colorize(rgb, order="rgb")[..., ::-1], lite.colorize(bgr))
+
+
+def test_what_it_says_of_itself(lite: colorcv.Colorizer) -> None:
+    assert lite.model == "lite"
+    assert lite.device == "cpu"
+    assert lite.device_reason
+    assert lite.input_hw == (192, 192)
+    assert "lite" in repr(lite)
+    assert "cpu" in repr(lite)
+
+
+def test_temperature_sharpens(golden: dict[str, npt.NDArray[np.float32]]) -> None:
+    lightness = golden["lightness"][0]
+    chroma = [
+        np.abs(colorcv.Colorizer("lite", device="cpu", temperature=t).predict_ab(lightness)).mean()
+        for t in (1.0, 0.38, 0.1)
+    ]
+    assert chroma[0] < chroma[1] < chroma[2]
+
+
+def test_another_size_gets_a_network_of_its_own(lite: colorcv.Colorizer) -> None:
+    lightness = np.tile(np.linspace(0, 100, 256, dtype=np.float32), (128, 1))
+    first = lite.predict_ab(lightness)
+    assert first.shape == (32, 64, 2)
+    assert lite.predict_ab(np.full((192, 192), 50, np.float32)).shape == (48, 48, 2)
+    np.testing.assert_array_equal(lite.predict_ab(lightness), first)
+
+
+@pytest.mark.parametrize(
+    ("lightness", "said"),
+    [
+        pytest.param(np.zeros((192, 192, 1)), "shape", id="three-dimensional"),
+        pytest.param(np.zeros((0, 192)), "shape", id="empty"),
+        pytest.param(np.full((192, 192), 255), "255", id="not-in-0..100"),
+        pytest.param(np.full((192, 192), np.nan), "nan", id="nan"),
+        pytest.param(None, "None", id="none"),
+        pytest.param("a string", "str", id="string"),
+    ],
+)
+def test_predict_ab_refuses(lite: colorcv.Colorizer, lightness: object, said: str) -> None:
+    with pytest.raises(colorcv.ImageError, match=said):
+        lite.predict_ab(lightness)  # type: ignore[arg-type]
+
+
+def test_predict_ab_refuses_a_size_the_network_cannot_take(lite: colorcv.Colorizer) -> None:
+    with pytest.raises(colorcv.OptionError):
+        lite.predict_ab(np.zeros((100, 100), np.float32))
+    assert lite.predict_ab(np.zeros((192, 192), np.float32)).shape == (48, 48, 2)
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "much"])
+def test_saturation_that_is_none(lite: colorcv.Colorizer, value: float) -> None:
+    with pytest.raises(colorcv.OptionError, match="saturation"):
+        lite.colorize(pictures(1)[0], saturation=value)
+
+
+def test_bad_options() -> None:
+    grey = pictures(1)[0]
+    with pytest.raises(colorcv.OptionError, match=r"zhang2016.*lite|lite.*zhang2016"):
+        colorcv.colorize(grey, model="zhang2017")
+    with pytest.raises(colorcv.OptionError, match="NoneType"):
+        colorcv.colorize(grey, model=None)  # type: ignore[arg-type]
+    with pytest.raises(colorcv.OptionError, match="device"):
+        colorcv.Colorizer("lite", device="gpu")
+    with pytest.raises(colorcv.OptionError, match="order"):
+        colorcv.colorize(grey, model="lite", order="grb")
+    with pytest.raises(colorcv.OptionError, match="temperature"):
+        colorcv.Colorizer("lite", temperature=0)
+    with pytest.raises(TypeError):
+        colorcv.colorize(grey, "lite")  # type: ignore[misc]
+
+
+def test_a_bad_picture_is_told_before_a_model_is_fetched() -> None:
+    with pytest.raises(colorcv.ImageError):
+        colorcv.colorize(np.zeros((4, 4, 2), np.uint8))
+
+
+def test_the_big_model_is_never_replaced_in_silence() -> None:
+    with pytest.raises(colorcv.DownloadError, match="COLORCV_OFFLINE"):
+        colorcv.colorize(pictures(1)[0])
+
+
+def test_own_files_are_a_model() -> None:
+    folder = Path(colorcv.__file__).parent / "models" / "lite"
+    files = colorcv.ModelFiles(
+        prototxt=folder / "colorcv_lite.prototxt",
+        caffemodel=folder / "colorcv_lite.caffemodel",
+        centers=folder / "pts_in_hull.npy",
+    )
+    grey = pictures(1)[0]
+    np.testing.assert_array_equal(
+        colorcv.colorize(grey, model=files), colorcv.colorize(grey, model="lite")
+    )
+
+
+@pytest.mark.usefixtures("_no_defaults")
+def test_two_threads_calling_first_build_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    load = network.load
+
+    def counting_load(*args: object, **options: object) -> network.Network:
+        built.append(threading.get_ident())
+        return load(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network, "load", counting_load)
+    start = threading.Barrier(4)
+    grey = pictures(1)[0]
+
+    def first(_: int) -> npt.NDArray[np.uint8]:
+        start.wait()
+        return colorcv.colorize(grey, model="lite", device="cpu")
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(first, range(4)))
+    assert len(built) == 1
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_threads_sharing_one_give_single_thread_answers(lite: colorcv.Colorizer) -> None:
+    greys = pictures(12)
+    expected = [lite.colorize(grey) for grey in greys]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lite.colorize, greys * 8))
+    for answer, right in zip(answers, expected * 8, strict=True):
+        np.testing.assert_array_equal(answer, right)
+
+
+def test_pickling_keeps_what_was_asked(lite: colorcv.Colorizer) -> None:
+    twin = pickle.loads(pickle.dumps(lite))
+    grey = pictures(1)[0]
+    assert twin.model == "lite"
+    np.testing.assert_array_equal(twin.colorize(grey), lite.colorize(grey))
+
+
+def _in_child(colorizer: colorcv.Colorizer, grey: npt.NDArray[np.uint8]) -> bytes:
+    return colorizer.colorize(grey).tobytes()
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_other_processes_build_their_own(lite: colorcv.Colorizer, method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system cannot {method}")
+    grey = pictures(1)[0]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        answers = [pool.apply_async(_in_child, (lite, grey)).get(timeout=60) for _ in range(2)]
+    assert answers == [lite.colorize(grey).tobytes()] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads: the very case
+def test_a_fork_while_another_thread_holds_the_lock(lite: colorcv.Colorizer) -> None:
+    grey = pictures(1)[0]
+    expected = lite.colorize(grey)
+    with lite._lock:
+        child = os.fork()
+        if child == 0:
+            same = bool((lite.colorize(grey) == expected).all())
+            os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(lite.colorize(grey), expected)
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, colorcv; colorcv.ColorcvError; dir(colorcv);"
+        "heavy = {'cv2', 'numpy', 'requests', 'platformdirs', 'av'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_colouring_needs_no_requests() -> None:
+    code = (
+        "import sys, numpy, colorcv; colorcv.colorize(numpy.zeros((9, 9), 'u1'), model='lite');"
+        "assert 'requests' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
