@@ -1,0 +1,297 @@
+"""A picture as the road through the network needs it: its lightness, and itself in colour.
+
+Whatever array comes in, of whatever size, the full-size work is done in strips of rows, so that
+memory is bounded by the picture itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError, OptionError
+from .lab import (
+    LUMINANCE_BGR,
+    bgr_from_lab,
+    gamma_from_linear,
+    lightness_from_luminance,
+    lightness_table,
+    linear_from_gamma,
+    linear_table,
+)
+from .resample import cubic_strip, reduce_strips, resize_to
+
+__all__ = ["Picture"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+_TAKEN = (
+    "a picture is an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) "
+    "of uint8, uint16 or floats in 0..1, or the path of an image file"
+)
+# How far floats may lie outside 0..1 (resampling overshoots): they are clipped.
+_OVERSHOOT = 1e-3
+# Pixels of a strip: at least as many as make calls worth while, at most what two cores keep
+# near them, and a 32nd of the picture between, since a strip takes about 100 bytes a pixel.
+_STRIP_LEAST, _STRIP_MOST, _STRIPS = 1 << 14, 1 << 17, 32
+
+
+class Picture:
+    """One picture, checked, with its lightness to read and its colours to be given.
+
+    Parameters
+    ----------
+    image : array or path
+        ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; uint8, uint16, or float16, 32
+        or 64 in 0..1 (up to 0.001 outside is clipped); any strides and byte order. It is never
+        written to. Or a path (str or PathLike), which is read upright.
+    order : {"bgr", "rgb"}
+        The order of colour channels, of what comes and of what is given back. A fourth channel
+        is alpha. A file is given back in this order.
+
+    Raises
+    ------
+    ImageError
+        For anything that is no usable picture.
+    OptionError
+        For another `order`.
+    """
+
+    def __init__(self, image: Any, *, order: str = "bgr") -> None:
+        if order not in ("bgr", "rgb"):
+            raise OptionError(f'order is {order!r}; it is "bgr" or "rgb"')
+        if isinstance(image, (str, os.PathLike)):
+            image = _read(Path(image), order)
+        self._order = order
+        self._image = checked(image)
+        self._pixels = self._image[..., 0] if self._image.shape[2:] == (1,) else self._image
+        height, width = self._pixels.shape[:2]
+        budget = min(max(height * width // _STRIPS, _STRIP_LEAST), _STRIP_MOST)
+        # A row longer than a strip: the picture is walked by columns instead.
+        self._sideways = width > budget and height < width
+        if self._sideways:
+            self._pixels = self._pixels.swapaxes(0, 1)
+        self._strip_rows = max(1, budget // self._pixels.shape[1])
+
+    @property
+    def shape_hw(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self._image.shape[:2]
+        return height, width
+
+    def lightness_at(self, shape_hw: tuple[int, int]) -> Floats:
+        """L* of the picture at another size.
+
+        Parameters
+        ----------
+        shape_hw : (int, int)
+            Rows and columns.
+
+        Returns
+        -------
+        shape_hw float32, 0..100
+            The mean over areas along an axis that shrinks, linear interpolation along one that
+            grows. What is transparent does not count; what is so all over an area shows the
+            mean of the rest.
+        """
+        small_hw = shape_hw[::-1] if self._sideways else shape_hw
+        full_hw = self._walked_hw
+        if self._alpha is None:
+            lightness = ((first, self._lightness(strip)) for first, strip in self._strips())
+            small = reduce_strips(lightness, full_hw, small_hw)
+        else:
+            small = self._visible_lightness(full_hw, small_hw)
+        np.clip(small, 0, 100, out=small)
+        return np.ascontiguousarray(small.T) if self._sideways else small
+
+    def colored(self, chroma: Floats, *, saturation: float = 1.0) -> Array:
+        """The picture with this chroma and its own lightness.
+
+        Parameters
+        ----------
+        chroma : (s, t, 2) float32
+            a* and b* at any size.
+        saturation : float
+            What chroma is multiplied with, 0..10; 0 gives the picture's own grey.
+
+        Returns
+        -------
+        (H, W, 3) or, where alpha came, (H, W, 4), of the dtype that came
+            The lightness is the picture's own. Where sRGB cannot show the colour at that
+            lightness, chroma gives way. float64 is computed in float32.
+
+        Raises
+        ------
+        OptionError
+            For another `saturation`.
+        """
+        check_saturation(saturation)
+        if self._sideways:
+            chroma = chroma.swapaxes(0, 1)
+        full_hw = self._walked_hw
+        small_hw = min(chroma.shape[0], full_hw[0]), min(chroma.shape[1], full_hw[1])
+        chroma = np.multiply(chroma, np.float32(saturation), dtype=np.float32)
+        chroma = resize_to(np.ascontiguousarray(chroma), small_hw)
+
+        channels = 3 if self._alpha is None else 4
+        result = np.empty((*self.shape_hw, channels), self._image.dtype)
+        walked = result.swapaxes(0, 1) if self._sideways else result
+        for first, strip in self._strips():
+            rows = slice(first, first + len(strip))
+            if saturation == 0:
+                walked[rows, :, :3] = self._grey(strip)
+            else:
+                ab = cubic_strip(chroma, full_hw, rows.start, rows.stop)
+                self._merge(self._lightness(strip), ab, walked[rows])
+        if self._alpha is not None:
+            result[..., 3] = self._image[..., 3]
+        return result
+
+    @property
+    def _walked_hw(self) -> tuple[int, int]:
+        height, width = self._pixels.shape[:2]
+        return height, width
+
+    @property
+    def _alpha(self) -> Array | None:
+        return self._pixels[..., 3] if self._pixels.shape[2:] == (4,) else None
+
+    def _strips(self) -> Iterator[tuple[int, Array]]:
+        """The picture's grey or colour channels, contiguous and in native byte order."""
+        for first in range(0, len(self._pixels), self._strip_rows):
+            strip = self._pixels[first : first + self._strip_rows]
+            if strip.ndim == 3:
+                strip = strip[..., :3]
+            strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
+            if strip.dtype.kind == "f":
+                strip = np.clip(strip, 0, 1)
+            yield first, strip
+
+    def _lightness(self, strip: Array) -> Floats:
+        if strip.ndim == 3:
+            return lightness_from_luminance(self._luminance(strip))
+        if strip.dtype == np.uint8:
+            return _looked_up(strip, lightness_table(1 << 8))
+        if strip.dtype == np.uint16:
+            return lightness_table(1 << 16)[strip]
+        return lightness_from_luminance(_linear(strip))
+
+    def _luminance(self, strip: Array) -> Floats:
+        weights = LUMINANCE_BGR if self._order == "bgr" else LUMINANCE_BGR[:, ::-1].copy()
+        return np.asarray(cv2.transform(_linear(strip), weights)).reshape(strip.shape[:2])
+
+    def _visible_lightness(self, full_hw: tuple[int, int], small_hw: tuple[int, int]) -> Floats:
+        def alpha() -> Iterator[tuple[int, Floats]]:
+            for first, strip in self._strips():
+                whole = self._pixels[first : first + len(strip), :, 3]
+                yield first, np.ascontiguousarray(whole, np.float32)
+
+        def weighted() -> Iterator[tuple[int, Floats]]:
+            for (first, strip), (_, weight) in zip(self._strips(), alpha(), strict=True):
+                yield first, self._lightness(strip) * weight
+
+        opacity = reduce_strips(alpha(), full_hw, small_hw)
+        visible = float(opacity.mean(dtype=np.float64))
+        if not visible > 0:
+            lightness = ((first, self._lightness(strip)) for first, strip in self._strips())
+            return reduce_strips(lightness, full_hw, small_hw)
+        light = reduce_strips(weighted(), full_hw, small_hw)
+        mean = float(light.mean(dtype=np.float64)) / visible
+        # A thousandth of the mean opacity fills what is transparent without showing elsewhere.
+        some = 1e-3 * visible
+        return np.asarray((light + some * mean) / (opacity + some), np.float32)
+
+    def _grey(self, strip: Array) -> Array:
+        """The picture without its colours, (n, W, 1); what is grey comes back as it is."""
+        if strip.ndim == 2:
+            return strip[..., np.newaxis]
+        grey = _as_dtype(gamma_from_linear(self._luminance(strip)), strip.dtype)
+        low, high = strip.min(axis=2), strip.max(axis=2)
+        return np.where(low == high, low, grey)[..., np.newaxis]
+
+    def _merge(self, lightness: Floats, ab: Floats, out: Array) -> None:
+        """Colour a strip of the result, (n, W, 3 or 4), leaving its alpha alone."""
+        if out.dtype != np.uint8:
+            bgr = bgr_from_lab(lightness.reshape(-1), ab.reshape(-1, 2)).reshape(*ab.shape[:2], 3)
+            out[..., :3] = _as_dtype(bgr if self._order == "bgr" else bgr[..., ::-1], out.dtype)
+            return
+        lab = cv2.merge([lightness, np.ascontiguousarray(ab)]).reshape(*ab.shape[:2], 3)
+        code = cv2.COLOR_LAB2BGR if self._order == "bgr" else cv2.COLOR_LAB2RGB
+        strip = cv2.convertScaleAbs(cv2.cvtColor(lab, code), alpha=255).reshape(lab.shape)
+        # OpenCV clips what sRGB cannot show, which changes lightness and hue.
+        clipped = np.flatnonzero(cv2.inRange(strip, (1, 1, 1, 0), (254, 254, 254, 0)) == 0)
+        if clipped.size:
+            bgr = bgr_from_lab(lightness.reshape(-1)[clipped], ab.reshape(-1, 2)[clipped])
+            fitting = _as_dtype(bgr if self._order == "bgr" else bgr[:, ::-1], out.dtype)
+            strip.reshape(-1, 3)[clipped] = fitting
+        out[..., :3] = strip
+
+
+def check_saturation(saturation: Any) -> None:
+    """Raise OptionError unless `saturation` is a number in 0..10."""
+    if isinstance(saturation, (int, float, np.number)) and not isinstance(saturation, bool):
+        if math.isfinite(saturation) and 0 <= saturation <= 10:
+            return
+    raise OptionError(f"saturation is {saturation!r}; it is a number in 0..10")
+
+
+def checked(image: Any) -> Array:
+    """The array itself if it is a usable picture, else an ImageError that says why not."""
+    if image is None:
+        raise ImageError(f"no picture came, but None (cv2.imread gives it on failure); {_TAKEN}")
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"a {type(image).__module__}.{type(image).__qualname__} came; {_TAKEN}")
+    shape, dtype = image.shape, image.dtype
+    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3, 4)):
+        raise ImageError(f"an array of shape {shape} came; {_TAKEN}")
+    if image.size == 0:
+        raise ImageError(f"an empty array of shape {shape} came; {_TAKEN}")
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        return image
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise ImageError(
+            f"an array of {dtype} came; {_TAKEN}: convert it, for example with "
+            "image.astype(np.uint8) if its values are 0..255"
+        )
+    low, high = float(image.min()), float(image.max())
+    if math.isnan(low) or math.isinf(low) or math.isinf(high):
+        raise ImageError(f"the {dtype} array has values that are NaN or infinite; {_TAKEN}")
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        how = " (divide by 255?)" if low >= 0 and 2 < high <= 255 else ""
+        raise ImageError(f"the {dtype} array has values {low:g} to {high:g}{how}; {_TAKEN}")
+    return image
+
+
+def _read(path: Path, order: str) -> Array:
+    data = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ImageError(f"{path} is no picture that OpenCV can read")
+    return pixels
+
+
+def _linear(strip: Array) -> Floats:
+    if strip.dtype == np.uint8:
+        return _looked_up(strip, linear_table(1 << 8))
+    if strip.dtype == np.uint16:
+        return linear_table(1 << 16)[strip]
+    return linear_from_gamma(strip.astype(np.float32, copy=False))
+
+
+def _looked_up(strip: Array, table: Floats) -> Floats:
+    return np.asarray(cv2.LUT(strip, table)).reshape(strip.shape)
+
+
+def _as_dtype(values: Floats, dtype: np.dtype[Any]) -> Array:
+    """Values in 0..1 as a picture's dtype, integers rounded."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)

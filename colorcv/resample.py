@@ -1,0 +1,125 @@
+"""Resizing strip by strip, with the answer that the whole picture at once would give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["cubic_strip", "reduce_strips", "resize_to"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def reduce_strips(
+    strips: Iterable[tuple[int, Floats]], full_hw: tuple[int, int], small_hw: tuple[int, int]
+) -> Floats:
+    """Resize a picture that comes as strips of rows, each axis on its own.
+
+    Parameters
+    ----------
+    strips : iterable of (int, (n, W) float32)
+        The number of a strip's first row, and the strip; together all rows in order.
+    full_hw, small_hw : (int, int)
+        Rows and columns of the whole picture and of the result.
+
+    Returns
+    -------
+    small_hw float32
+        The area mean along an axis that shrinks, linear interpolation along one that grows.
+    """
+    height, width = small_hw
+    shrinks = height < full_hw[0]
+    reduced = np.zeros((height if shrinks else full_hw[0], width), np.float32)
+    for first, strip in strips:
+        last = first + len(strip)
+        narrow = resize_to(strip, (len(strip), width))
+        if shrinks:
+            out, weights = _area_weights(full_hw[0], height, first, last)
+            reduced[out : out + len(weights)] += weights @ narrow
+        else:
+            reduced[first:last] = narrow
+    return resize_to(reduced, small_hw)
+
+
+def resize_to(array: Floats, shape_hw: tuple[int, int]) -> Floats:
+    """The area mean along an axis that shrinks, linear interpolation along one that grows.
+
+    Parameters
+    ----------
+    array : (H, W) or (H, W, C) float32
+    shape_hw : (int, int)
+
+    Returns
+    -------
+    shape_hw float32, with C as it was
+    """
+    for axis in (0, 1):
+        size = array.shape[axis]
+        if size == shape_hw[axis]:
+            continue
+        step = (shape_hw[0], array.shape[1]) if axis == 0 else (array.shape[0], shape_hw[1])
+        how = cv2.INTER_AREA if shape_hw[axis] < size else cv2.INTER_LINEAR
+        resized = np.asarray(cv2.resize(array, step[::-1], interpolation=how), np.float32)
+        array = resized.reshape(*step, *array.shape[2:])
+    return array
+
+
+def cubic_strip(small: Floats, full_hw: tuple[int, int], first: int, last: int) -> Floats:
+    """Rows `first` to `last` of a small array enlarged by cubic interpolation.
+
+    Parameters
+    ----------
+    small : (h, w, C) float32
+        No larger than `full_hw` along either axis.
+    full_hw : (int, int)
+    first, last : int
+
+    Returns
+    -------
+    (last - first, W, C) float32
+        What OpenCV's INTER_CUBIC (a = -0.75, borders repeated) gives for these rows.
+    """
+    height, width, channels = small.shape
+    if height == full_hw[0]:
+        rows = small[first:last]
+    else:
+        center = (np.arange(first, last) + 0.5) * (height / full_hw[0]) - 0.5
+        below = np.floor(center).astype(np.intp)
+        taps = np.clip(below[:, np.newaxis] + np.arange(-1, 3), 0, height - 1)
+        low = int(taps.min())
+        weights = np.zeros((last - first, int(taps.max()) - low + 1), np.float32)
+        for tap, weight in zip(taps.T - low, _cubic(center - below), strict=True):
+            weights[np.arange(len(tap)), tap] += weight
+        window = small[low : low + weights.shape[1]].reshape(weights.shape[1], -1)
+        rows = (weights @ window).reshape(-1, width, channels)
+    if width == full_hw[1]:
+        return rows
+    wide = cv2.resize(rows, (full_hw[1], len(rows)), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(wide, np.float32).reshape(len(rows), full_hw[1], channels)
+
+
+def _cubic(offset: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """Keys' cubic convolution with a = -0.75: the weights of the taps at -1, 0, 1 and 2."""
+    a = -0.75
+
+    def near(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+
+    def far(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+    return [far(1 + offset), near(offset), near(1 - offset), far(2 - offset)]
+
+
+def _area_weights(full: int, small: int, first: int, last: int) -> tuple[int, Floats]:
+    """What rows `first` to `last` of `full` give to which of `small` rows: (row, weights)."""
+    cell = full / small
+    out_first = int(first / cell)
+    out_last = min(small, int(np.ceil(last / cell)))
+    edges = np.arange(out_first, out_last + 1) * cell
+    row = np.arange(first, last)
+    overlap = np.minimum(edges[1:, np.newaxis], row + 1) - np.maximum(edges[:-1, np.newaxis], row)
+    return out_first, (np.maximum(overlap, 0) / cell).astype(np.float32)
