@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ImageError, OptionError
+from .files import read_image
 from .lab import (
     LUMINANCE_BGR,
     bgr_from_lab,
@@ -181,7 +182,7 @@ class Picture:
         if strip.dtype == np.uint8:
             return _looked_up(strip, lightness_table(1 << 8))
         if strip.dtype == np.uint16:
-            return lightness_table(1 << 16)[strip]
+            return np.asarray(np.take(lightness_table(1 << 16), strip, mode="clip"), np.float32)
         return lightness_from_luminance(_linear(strip))
 
     def _luminance(self, strip: Array) -> Floats:
@@ -237,10 +238,9 @@ class Picture:
 
 def check_saturation(saturation: Any) -> None:
     """Raise OptionError unless `saturation` is a number in 0..10."""
-    if isinstance(saturation, (int, float, np.number)) and not isinstance(saturation, bool):
-        if math.isfinite(saturation) and 0 <= saturation <= 10:
-            return
-    raise OptionError(f"saturation is {saturation!r}; it is a number in 0..10")
+    is_number = isinstance(saturation, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(saturation, bool) or not 0 <= saturation <= 10:
+        raise OptionError(f"saturation is {saturation!r}; it is a number in 0..10")
 
 
 def checked(image: Any) -> Array:
@@ -271,10 +271,10 @@ def checked(image: Any) -> Array:
 
 
 def _read(path: Path, order: str) -> Array:
-    data = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ImageError(f"{path} is no picture that OpenCV can read")
+    pixels = read_image(path).pixels
+    if order == "rgb" and pixels.ndim == 3:
+        swapped = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        pixels = np.asarray(cv2.cvtColor(pixels, swapped))
     return pixels
 
 
@@ -282,16 +282,17 @@ def _linear(strip: Array) -> Floats:
     if strip.dtype == np.uint8:
         return _looked_up(strip, linear_table(1 << 8))
     if strip.dtype == np.uint16:
-        return linear_table(1 << 16)[strip]
+        return np.asarray(np.take(linear_table(1 << 16), strip, mode="clip"), np.float32)
     return linear_from_gamma(strip.astype(np.float32, copy=False))
 
 
 def _looked_up(strip: Array, table: Floats) -> Floats:
-    return np.asarray(cv2.LUT(strip, table)).reshape(strip.shape)
+    return np.asarray(cv2.LUT(strip, table), np.float32).reshape(strip.shape)
 
 
 def _as_dtype(values: Floats, dtype: np.dtype[Any]) -> Array:
     """Values in 0..1 as a picture's dtype, integers rounded."""
     if dtype.kind == "f":
         return values.astype(dtype)
-    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    rounded: Array = np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    return rounded

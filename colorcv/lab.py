@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "LUMINANCE_BGR",
     "bgr_from_lab",
     "gamma_from_linear",
-    "lightness_from_linear",
+    "lightness_from_luminance",
+    "lightness_table",
     "linear_from_gamma",
     "linear_table",
     "upsample_chroma",
@@ -144,7 +146,7 @@ def upsample_chroma(ab: Floats, lightness: Floats) -> Floats:
     for _ in range(2):
         lost = ab - _resize(chroma, small, cv2.INTER_AREA)
         chroma += _resize(lost, full, cv2.INTER_CUBIC)
-    return chroma
+    return np.asarray(chroma, np.float32)
 
 
 def _cube(f: Floats) -> Floats:

@@ -1,0 +1,331 @@
+"""Picture files: read upright and whole, written whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError
+from .metadata import (
+    Metadata,
+    embed,
+    extract,
+    for_result,
+    jpeg_segments,
+    orientation,
+    tiff_tags,
+)
+
+__all__ = [
+    "ImageFile",
+    "check_target",
+    "decode_image",
+    "encode_image",
+    "read_image",
+    "side_by_side",
+    "write_image",
+]
+
+_log = logging.getLogger(__name__)
+
+Array: TypeAlias = npt.NDArray[Any]
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class _Format:
+    dtypes: Sequence[str]
+    alpha: bool = False
+    options: Sequence[int] = ()
+
+
+_JPEG = _Format(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
+# LZW: OpenCV's own choice for floats is lossy up to 4.10.
+_TIFF = _Format(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+_BMP, _PPM = _Format(["uint8"]), _Format(["uint8", "uint16"])
+# What a coloured picture can be written as, and what each holds without loss of kind. JPEG 2000
+# and AVIF change alpha and 16 bits a little; GIF has too few colours.
+_FORMATS = {
+    ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG,
+    ".png": _Format(["uint8", "uint16"], True),
+    ".tif": _TIFF, ".tiff": _TIFF,
+    ".webp": _Format(["uint8"], True),
+    ".bmp": _BMP, ".dib": _BMP,
+    ".ppm": _PPM, ".pnm": _PPM,
+    ".jp2": _Format(["uint8"]),
+    ".avif": _Format(["uint8"]),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A picture read from a file: pixels, upright, in BGR or BGRA or grey, and metadata."""
+
+    pixels: Array
+    metadata: Metadata
+
+
+def read_image(path: PathLike) -> ImageFile:
+    """Read a picture file upright, with its alpha and bit depth.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    ImageFile
+        Its pixels are ``(H, W)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, of the file's dtype.
+        Its metadata is ready to be written with a coloured result: the orientation is 1, the grey
+        thumbnail and profiles that are not for RGB are gone.
+
+    Raises
+    ------
+    ImageError
+        The file is not there, no picture, cut short, or too large.
+
+    Notes
+    -----
+    Of files with several pages or frames the first is taken; the log says so. CMYK and palettes
+    become BGR. Metadata is read from JPEG, PNG and WebP. The rotation of an AVIF is not followed.
+    """
+    path = Path(path)
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        data = path.read_bytes() if is_file else b""
+    except FileNotFoundError as err:
+        raise ImageError(f"there is no file {path}") from err
+    except (OSError, ValueError) as err:  # ValueError: a null byte in the name
+        raise ImageError(f"{path} cannot be read: {getattr(err, 'strerror', None) or err}") from err
+    if not is_file:
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ImageError(f"{path} is {what}, not a picture file")
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> ImageFile:
+    """What `read_image` gives, from the bytes of a file; `name` is what errors call it."""
+    if not data:
+        raise ImageError(f"{name} is empty")
+    if len(data) >= 1 << 31:
+        raise ImageError(f"{name} has {len(data)} bytes; OpenCV decodes up to 2 GB")
+    if _is_cut_jpeg(data):
+        raise ImageError(f"{name} is cut short: this JPEG has no end; fetch or copy it again")
+    metadata = extract(data)
+    pixels = _decode(data, name)
+    if data.startswith((b"II*\0", b"MM\0*")):
+        pixels = _tiff_pixels(data, name, pixels)
+    elif _is_animated(data):
+        _log.warning("%s is animated; its first frame is taken", name)
+    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_result(metadata))
+
+
+def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -> bytes:
+    """The bytes of a picture file.
+
+    Parameters
+    ----------
+    suffix : str
+        ``.png``, ``.jpg`` (quality 95), ``.tif``, ``.webp`` (lossless), ``.bmp``, ``.ppm``,
+        ``.jp2`` or ``.avif``, and their other spellings.
+    pixels : (H, W, 3) or (H, W, 4) array
+        BGR or BGRA.
+    metadata : Metadata, optional
+        Goes into JPEG, PNG and WebP.
+
+    Raises
+    ------
+    ImageError
+        A format that OpenCV does not write, or that cannot hold this dtype or alpha.
+    """
+    form = _format_of(suffix)
+    dtype, has_alpha = pixels.dtype.name, pixels.shape[2:] == (4,)
+    if dtype not in form.dtypes:
+        raise ImageError(f"{suffix} cannot hold {dtype}; {_what_holds(dtype, has_alpha)}")
+    if has_alpha and not form.alpha:
+        raise ImageError(f"{suffix} cannot keep alpha; {_what_holds(dtype, has_alpha)}")
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    try:
+        done, encoded = cv2.imencode(suffix.lower(), native, list(form.options))
+    except cv2.error as err:
+        raise ImageError(_not_encoded(suffix, pixels, err.err)) from err
+    if not done:
+        raise ImageError(_not_encoded(suffix, pixels, ""))
+    data = encoded.tobytes()
+    return data if metadata is None else embed(data, metadata)
+
+
+def write_image(
+    path: PathLike, pixels: Array, metadata: Metadata | None = None, *, overwrite: bool = False
+) -> None:
+    """Write a picture file under its name when it is complete, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix says the format, as for `encode_image`.
+    pixels, metadata
+        As for `encode_image`.
+    overwrite : bool
+        Whether a file of this name may be replaced.
+
+    Raises
+    ------
+    ImageError
+        As `encode_image`; there is such a file already; it cannot be written.
+    """
+    path = Path(path)
+    check_target(path, overwrite=overwrite)
+    data = encode_image(path.suffix, pixels, metadata)
+    part = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            part.replace(path)
+        else:
+            _link(part, path)
+    except FileExistsError as err:
+        raise ImageError(_exists(path)) from err
+    except OSError as err:
+        raise ImageError(f"{path} cannot be written: {err.strerror or err}") from err
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_target(path: PathLike, *, overwrite: bool) -> None:
+    """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
+    path = Path(path)
+    _format_of(path.suffix)
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; the result needs the name of a file")
+    if not overwrite and os.path.lexists(path):
+        raise ImageError(_exists(path))
+
+
+def side_by_side(before: Array, after: Array) -> Array:
+    """A picture as it was, left of its coloured result.
+
+    Parameters
+    ----------
+    before : (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array
+    after : (H, W, 3) or (H, W, 4) array, of the same dtype
+
+    Returns
+    -------
+    (H, 2 W, 3 or 4) array
+    """
+    before = before.reshape(*before.shape[:2], -1)
+    if before.shape[2] == 1:
+        before = np.broadcast_to(before, after.shape)
+    return np.concatenate((before, after), axis=1)
+
+
+def _format_of(suffix: str) -> _Format:
+    form = _FORMATS.get(suffix.lower())
+    if form is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
+        written = [name for name in _FORMATS if cv2.haveImageWriter(f"x{name}")]
+        what = f"{suffix} is no format" if suffix else "a name without a suffix says no format"
+        raise ImageError(f"{what} that coloured pictures are written in: {', '.join(written)}")
+    return form
+
+
+def _what_holds(dtype: str, has_alpha: bool) -> str:
+    names = [n for n, f in _FORMATS.items() if dtype in f.dtypes and f.alpha >= has_alpha]
+    if names:
+        return f"choose {' or '.join(names)}"
+    return "convert it to uint8, uint16, float32 or float64 first"
+
+
+def _not_encoded(suffix: str, pixels: Array, reason: str) -> str:
+    height, width = pixels.shape[:2]
+    why = f" ({reason})" if reason else ""
+    return (
+        f"OpenCV could not write {width}x{height} pixels as {suffix}{why}; formats have limits of "
+        "size (JPEG 65,500 a side, WebP 16,383): choose .png or .tiff"
+    )
+
+
+def _exists(path: Path) -> str:
+    return f"{path} is there already; --force (overwrite=True) replaces it"
+
+
+def _link(part: Path, path: Path) -> None:
+    """Give a file its name unless something has it, also where two try at once."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: claim the name first
+        path.touch(exist_ok=False)
+        part.replace(path)
+
+
+def _decode(data: bytes, name: str) -> Array:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as err:
+        if "CV_IO_MAX_IMAGE" in (err.err or ""):
+            raise ImageError(
+                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, set the "
+                "environment variable OPENCV_IO_MAX_IMAGE_PIXELS (default 1073741824; also "
+                "OPENCV_IO_MAX_IMAGE_WIDTH and _HEIGHT, 1048576) before starting"
+            ) from err
+        if err.code == cv2.Error.StsNoMem:
+            raise ImageError(f"{name} does not fit into memory: {err.err}") from err
+        raise ImageError(f"{name} cannot be decoded: {err.err or err}") from err
+    if pixels is None:
+        raise ImageError(
+            f"{name} is no picture that this OpenCV ({cv2.__version__}) can read, or it is damaged "
+            f"or cut short; its {len(data)} bytes begin with {data[:8]!r}"
+        )
+    return np.asarray(pixels)
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    """Whether a JPEG lacks its end; OpenCV 4.10 would fill the rest with grey and say nothing."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    # Thumbnails with ends of their own lie in segments, before the pixels.
+    pixels = data.find(b"\xff\xda", max((end for _, _, end in jpeg_segments(data)), default=2))
+    return pixels < 0 or data.find(b"\xff\xd9", pixels) < 0
+
+
+def _tiff_pixels(data: bytes, name: str, pixels: Array) -> Array:
+    tags, has_more = tiff_tags(data)
+    if has_more:
+        _log.warning("%s has several pages; its first is taken", name)
+    if tags.get(277) == 2:
+        raise ImageError(
+            f"{name} is a grey TIFF with alpha, of which OpenCV would lose the alpha; save it as "
+            "PNG, or without alpha"
+        )
+    is_cmyk = tags.get(262) == 5  # comes as BGR with an alpha that is not in the file
+    return pixels[..., :3] if is_cmyk and pixels.shape[2:] == (4,) else pixels
+
+
+def _is_animated(data: bytes) -> bool:
+    if data[:4] == b"GIF8":
+        return b"NETSCAPE2.0" in data[:2048]
+    return data[:4] in (b"RIFF", b"\x89PNG") and any(s in data[:128] for s in (b"ANIM", b"acTL"))
+
+
+def _upright(pixels: Array, lies: int) -> Array:
+    """Turn a picture that EXIF's orientation says lies otherwise."""
+    if lies in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    # Across, down, both: what is left to mirror once it is transposed.
+    mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(lies)
+    return pixels if mirror is None else np.asarray(cv2.flip(pixels, mirror))

@@ -1,0 +1,286 @@
+"""EXIF, ICC and XMP of picture files: taken out of and put into JPEG, PNG and WebP bytes.
+
+OpenCV 4.10 knows no metadata, and later ones lose EXIF where a JPEG has XMP too, write XMP that
+other programs do not see, and refuse ICC profiles above 64 kB; so this is done here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = [
+    "Metadata",
+    "embed",
+    "extract",
+    "for_result",
+    "jpeg_segments",
+    "orientation",
+    "tiff_tags",
+]
+
+_log = logging.getLogger(__name__)
+
+_EXIF = b"Exif\0\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_XMP = b"XML:com.adobe.xmp\0"
+# The most that a JPEG segment holds besides its own length, and that a profile may unpack to.
+_SEGMENT, _UNPACKED = 65533, 1 << 24
+_ORIENTATION = 274
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture; b"" where it says nothing.
+
+    `exif` begins with its TIFF header (no ``Exif\\0\\0`` before it), `icc` is a profile, `xmp` a
+    packet.
+    """
+
+    exif: bytes = b""
+    icc: bytes = b""
+    xmp: bytes = b""
+
+
+def extract(data: bytes) -> Metadata:
+    """Metadata of a JPEG, PNG or WebP file's bytes; of other files, none.
+
+    What is broken counts as not there: a picture is worth more than its caption.
+    """
+    if data.startswith(b"\xff\xd8"):
+        return _from_jpeg(data)
+    if data.startswith(_PNG):
+        return _from_png(data)
+    if _is_webp(data):
+        chunks = dict(_webp_chunks(data))
+        exif = chunks.get(b"EXIF", b"").removeprefix(_EXIF)
+        return Metadata(exif, chunks.get(b"ICCP", b""), chunks.get(b"XMP ", b""))
+    return Metadata()
+
+
+def embed(data: bytes, metadata: Metadata) -> bytes:
+    """The file's bytes with this metadata in it, where it is a JPEG, PNG or lossless WebP.
+
+    Other formats, and what is too large for a JPEG segment, go without; the log says so.
+    """
+    if metadata == Metadata():
+        return data
+    if data.startswith(b"\xff\xd8"):
+        return _into_jpeg(data, metadata)
+    if data.startswith(_PNG):
+        return _into_png(data, metadata)
+    if _is_webp(data) and data[12:16] == b"VP8L":
+        return _into_webp(data, metadata)
+    _log.warning("EXIF, ICC and XMP are not carried into this format; JPEG, PNG and WebP have them")
+    return data
+
+
+def orientation(exif: bytes) -> int:
+    """How the picture lies, 1 (upright) to 8, as EXIF counts; 1 where it does not say."""
+    found = tiff_tags(exif)[0].get(_ORIENTATION, 1)
+    return found if 1 <= found <= 8 else 1
+
+
+def for_result(metadata: Metadata) -> Metadata:
+    """What of it is still true of an upright, coloured picture.
+
+    The orientation becomes 1, EXIF's thumbnail (which is still grey) is taken out of the list, a
+    profile that is not for RGB goes.
+    """
+    exif = bytearray(metadata.exif)
+    if exif:
+        order, entries, end = _first_ifd(exif)
+        for tag, kind, at in entries:
+            if tag == _ORIENTATION:
+                struct.pack_into(order + ("L" if kind == 4 else "H"), exif, at, 1)
+        if end:
+            struct.pack_into(order + "L", exif, end, 0)
+        else:
+            _log.warning("a broken EXIF block is dropped")
+            exif.clear()
+    xmp = re.sub(rb'(tiff:Orientation(?:=["\']|>))[1-8]', rb"\g<1>1", metadata.xmp)
+    icc = metadata.icc if metadata.icc[16:20] == b"RGB " else b""
+    if icc != metadata.icc:
+        _log.info("the picture's ICC profile is not for RGB and is dropped")
+    return Metadata(bytes(exif), icc, xmp)
+
+
+def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
+    """The short and long numbers of a TIFF's first page, by tag, and whether there are more pages.
+
+    An EXIF block is a TIFF too. What is no TIFF has no tags.
+    """
+    order, entries, end = _first_ifd(block)
+    tags = {}
+    for tag, kind, at in entries:
+        (tags[tag],) = struct.unpack_from(order + ("L" if kind == 4 else "H"), block, at)
+    return tags, bool(end and any(block[end : end + 4]))
+
+
+def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]], int]:
+    """Byte order, (tag, kind, where) of each single short or long, where the next IFD is told.
+
+    The last is 0 where the block is broken.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]), "")
+    if not order or len(block) < 8:
+        return "<", [], 0
+    (start,) = struct.unpack_from(order + "L", block, 4)
+    if start + 2 > len(block):
+        return order, [], 0
+    (count,) = struct.unpack_from(order + "H", block, start)
+    end = start + 2 + 12 * count
+    if end + 4 > len(block):
+        return order, [], 0
+    entries = []
+    for entry in range(start + 2, end, 12):
+        tag, kind, values = struct.unpack_from(order + "HHL", block, entry)
+        if kind in (3, 4) and values == 1:
+            entries.append((tag, kind, entry + 8))
+    return order, entries, end
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of the content of each segment of a JPEG before its pixels."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA or end > len(data) or end < at + 4:
+            return
+        yield marker, at + 4, end
+        at = end
+
+
+def _from_jpeg(data: bytes) -> Metadata:
+    exif = xmp = b""
+    profile: dict[int, bytes] = {}
+    for marker, start, end in jpeg_segments(data):
+        if marker == 0xE1 and data.startswith(_EXIF, start) and not exif:
+            exif = data[start + len(_EXIF) : end]
+        elif marker == 0xE1 and data.startswith(_XMP, start) and not xmp:
+            xmp = data[start + len(_XMP) : end]
+        elif marker == 0xE2 and data.startswith(_ICC, start) and end - start > len(_ICC) + 2:
+            profile[data[start + len(_ICC)]] = data[start + len(_ICC) + 2 : end]
+    icc = b"".join(part for _, part in sorted(profile.items()))
+    # A profile says its own length; one with a part missing is worse than none.
+    return Metadata(exif, icc if int.from_bytes(icc[:4], "big") == len(icc) else b"", xmp)
+
+
+def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
+    added = b""
+    for name, content in ((_EXIF, metadata.exif), (_XMP, metadata.xmp)):
+        if len(name + content) > _SEGMENT:
+            _log.warning("%d bytes of metadata are too many for JPEG and dropped", len(content))
+        elif content:
+            added += _segment(0xE1, name + content)
+    room = _SEGMENT - len(_ICC) - 2
+    parts = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
+    if len(parts) > 255:
+        _log.warning("an ICC profile of %d bytes is too large for JPEG", len(metadata.icc))
+        parts = []
+    for number, part in enumerate(parts, 1):
+        added += _segment(0xE2, _ICC + bytes((number, len(parts))) + part)
+    at = 2
+    for marker, _, end in jpeg_segments(data):
+        at = end if marker == 0xE0 else at  # JFIF wants to be first
+        break
+    return data[:at] + added + data[at:]
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        name = data[at + 4 : at + 8]
+        if end + 4 > len(data) or name == b"IEND":
+            return
+        yield name, b"" if name == b"IDAT" else data[at + 8 : end]
+        at = end + 4
+
+
+def _from_png(data: bytes) -> Metadata:
+    exif = icc = xmp = b""
+    for name, content in _png_chunks(data):
+        if name == b"eXIf":
+            exif = content.removeprefix(_EXIF)
+        elif name == b"iCCP":
+            icc = _unpacked(content.partition(b"\0")[2][1:])
+        elif name == b"iTXt" and content.startswith(_PNG_XMP):
+            rest = content[len(_PNG_XMP) :]
+            text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+            xmp = _unpacked(text) if rest[:1] == b"\1" else text
+    return Metadata(exif, icc, xmp)
+
+
+def _into_png(data: bytes, metadata: Metadata) -> bytes:
+    chunks = []
+    if metadata.icc:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    if metadata.exif:
+        chunks.append((b"eXIf", metadata.exif))
+    if metadata.xmp:
+        chunks.append((b"iTXt", _PNG_XMP + b"\0\0\0\0" + metadata.xmp))
+    added = b"".join(
+        struct.pack(">L", len(content)) + name + content
+        + struct.pack(">L", zlib.crc32(name + content))
+        for name, content in chunks
+    )  # fmt: skip
+    at = len(_PNG) + 25  # after IHDR
+    return data[:at] + added + data[at:]
+
+
+def _unpacked(content: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(content, _UNPACKED)
+    except zlib.error:
+        return b""
+
+
+def _is_webp(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 12
+    while at + 8 <= len(data):
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        if end > len(data):
+            return
+        name = data[at : at + 4]
+        yield name, b"" if name.startswith(b"VP8") else data[at + 8 : end]
+        at = end + end % 2
+
+
+def _into_webp(data: bytes, metadata: Metadata) -> bytes:
+    (bits,) = struct.unpack_from("<L", data, 21)
+    width, height, has_alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, bits >> 28 & 1
+    flags = bool(metadata.icc) << 5 | has_alpha << 4 | bool(metadata.exif) << 3
+    flags |= bool(metadata.xmp) << 2
+    sizes = width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    body = b"WEBP" + _chunk(b"VP8X", struct.pack("<L", flags) + sizes)
+    if metadata.icc:
+        body += _chunk(b"ICCP", metadata.icc)
+    body += data[12:]
+    if metadata.exif:
+        body += _chunk(b"EXIF", metadata.exif)
+    if metadata.xmp:
+        body += _chunk(b"XMP ", metadata.xmp)
+    return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<L", len(content)) + content + b"\0" * (len(content) % 2)
