@@ -133,7 +133,7 @@ def upsample_chroma(ab: Floats, lightness: Floats) -> Floats:
     """
     small, full = _shape_hw(ab), _shape_hw(lightness)
     if small == full:
-        return ab.copy()
+        return np.array(ab, np.float32)
     light = _resize(lightness, small, cv2.INTER_AREA)
     mean_light, mean_ab = _blur(light), _blur(ab)
     variance = _blur(light * light) - mean_light * mean_light
