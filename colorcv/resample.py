@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import cv2
@@ -30,15 +31,18 @@ def reduce_strips(
     small_hw float32
         The area mean along an axis that shrinks, linear interpolation along one that grows.
     """
-    height, width = small_hw
+    # What grows, grows once everything is small.
+    height, width = min(full_hw[0], small_hw[0]), min(full_hw[1], small_hw[1])
     shrinks = height < full_hw[0]
-    reduced = np.zeros((height if shrinks else full_hw[0], width), np.float32)
+    reduced = np.zeros((height, width), np.float32)
     for first, strip in strips:
         last = first + len(strip)
         narrow = resize_to(strip, (len(strip), width))
         if shrinks:
-            out, weights = _area_weights(full_hw[0], height, first, last)
-            reduced[out : out + len(weights)] += weights @ narrow
+            cell = full_hw[0] / height
+            cells = slice(int(first / cell), min(height, math.ceil(last / cell)))
+            edges = np.arange(cells.start, cells.stop + 1) * cell - first
+            reduced[cells] += _sums_between(narrow, edges) / cell
         else:
             reduced[first:last] = narrow
     return resize_to(reduced, small_hw)
@@ -114,12 +118,10 @@ def _cubic(offset: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
     return [far(1 + offset), near(offset), near(1 - offset), far(2 - offset)]
 
 
-def _area_weights(full: int, small: int, first: int, last: int) -> tuple[int, Floats]:
-    """What rows `first` to `last` of `full` give to which of `small` rows: (row, weights)."""
-    cell = full / small
-    out_first = int(first / cell)
-    out_last = min(small, int(np.ceil(last / cell)))
-    edges = np.arange(out_first, out_last + 1) * cell
-    row = np.arange(first, last)
-    overlap = np.minimum(edges[1:, np.newaxis], row + 1) - np.maximum(edges[:-1, np.newaxis], row)
-    return out_first, (np.maximum(overlap, 0) / cell).astype(np.float32)
+def _sums_between(rows: Floats, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sums of rows between edges, which may cut rows and lie outside of them."""
+    edges = np.clip(edges, 0, len(rows))
+    whole = np.minimum(edges.astype(np.intp), len(rows) - 1)
+    sums = np.zeros((len(rows) + 1, rows.shape[1]))
+    np.cumsum(rows, axis=0, out=sums[1:])
+    return np.diff(sums[whole] + (edges - whole)[:, np.newaxis] * rows[whole], axis=0)
