@@ -75,7 +75,8 @@ def read(path: Path) -> dict[str, list[Blob]]:
 
 
 def _layer(reader: Reader, span: Span) -> tuple[str, list[Blob]]:
-    name, where, spans = "", reader.where, []
+    name = ""
+    spans: list[Span] = []
     for field in reader.fields(span):
         if field.number == _LAYER_NAME and field.kind == BYTES:
             name = reader.text(field.span)

@@ -73,7 +73,7 @@ def read_net(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
         classic = name != "cpu" and hasattr(cv2.dnn, "ENGINE_CLASSIC")
         net = _read_classic(onnx, name) if classic else cv2.dnn.readNetFromONNX(onnx)
         # OpenCV 5's default engine is on the CPU anyway and would write a warning to stderr.
-        if classic or not hasattr(cv2.dnn, "ENGINE_NEW"):
+        if name != "cpu" or not hasattr(cv2.dnn, "ENGINE_NEW"):
             net.setPreferableBackend(backend)
             net.setPreferableTarget(target)
     except cv2.error as err:
@@ -91,8 +91,9 @@ def classic_engine_forced() -> bool:
 def _read_classic(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
     # OpenCV 5.0's default engine knows no device but the CPU and says so by a warning alone. Its
     # classic engine can be asked for, but only where the network comes from a file.
-    descriptor, path = tempfile.mkstemp(suffix=".onnx", prefix="colorcv-")
+    path = ""
     try:
+        descriptor, path = tempfile.mkstemp(suffix=".onnx", prefix="colorcv-")
         with os.fdopen(descriptor, "wb") as file:
             onnx.tofile(file)
         net = cv2.dnn.readNetFromONNX(path, engine=cv2.dnn.ENGINE_CLASSIC)

@@ -91,6 +91,11 @@ class _Builder:
             )
         if len(layers) > MAX_LAYERS:
             raise ModelFormatError(f"{self.net.where}: {len(layers)} layers, {MAX_LAYERS} go")
+        for needed, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
+            if not any(layer.fields.get("name") == [needed] for layer in layers):
+                raise ModelFormatError(
+                    f"{self.net.where}: the layer {needed!r}, which holds {holds}, is missing"
+                )
         names: set[str] = set()
         for number, layer in enumerate(layers):
             layer.where = f"{self.net.where}: layer {number + 1}"
@@ -105,7 +110,7 @@ class _Builder:
                 raise ModelFormatError(f"{layer.where} stands there twice")
             names.add(name)
             self._layer(layer, name)
-        return self._finished(names)
+        return self._finished()
 
     def _layer(self, layer: Message, name: str) -> None:
         kind = layer.string("type")
@@ -114,6 +119,10 @@ class _Builder:
                 f"{layer.where}: its type {kind!r} is not known; known are {', '.join(_LAYERS)}"
             )
         convert, parameters, bottoms, tops = _LAYERS[kind]
+        if (name == AB_LAYER and kind != "Convolution") or (
+            name == SCALE_LAYER and kind != "Scale"
+        ):
+            raise ModelFormatError(f"{layer.where}: this layer cannot be of type {kind!r}")
         layer.only("name", "type", "bottom", "top", "param", "phase", "propagate_down", parameters)
         found = layer.strings("bottom")
         if not bottoms <= len(found) <= (8 if kind == "Eltwise" else bottoms):
@@ -133,13 +142,9 @@ class _Builder:
         for top in layer.strings("top"):
             self.tops[top] = name
 
-    def _finished(self, names: set[str]) -> Graph:
-        for name, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
-            if name not in names:
-                raise ModelFormatError(
-                    f"{self.net.where}: the layer {name!r}, which holds {holds}, is missing"
-                )
-        assert self.input is not None
+    def _finished(self) -> Graph:
+        if self.input is None or AB_LAYER not in self.shapes:
+            raise ModelFormatError(f"{self.net.where}: {AB_LAYER!r} gives nothing")
         shape = self.shapes[AB_LAYER]
         if shape[:2] != (1, 2):
             raise ModelFormatError(
@@ -246,7 +251,7 @@ def _convolution(b: _Builder, layer: Message, name: str, inputs: list[str], give
     shape = (*fan, *kernel)
     takes = [*inputs, f"{name}:kernel"]
     if name == AB_LAYER:
-        if deconvolution or shape != (2, len(b.centers), 1, 1):
+        if shape != (2, len(b.centers), 1, 1):
             raise ModelFormatError(
                 f"{layer.where}: kernel {shape}, but the centres are (2, {len(b.centers)}, 1, 1)"
             )

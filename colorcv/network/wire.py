@@ -118,7 +118,7 @@ class Reader:
                     f"{self.where}: {stop - start} bytes are no whole number of {item} values"
                 )
             return np.frombuffer(self.data, item, (stop - start) // item.itemsize, start)
-        record = np.dtype([("key", np.uint8, field.value), ("value", item)])
+        record = np.dtype([("key", np.uint8, (field.value,)), ("value", item)])
         count = (stop - start) // record.itemsize
         values: npt.NDArray[np.generic] = np.frombuffer(self.data, record, count, start)["value"]
         return values
