@@ -216,7 +216,7 @@ def test_input_sizes_that_do_not_go(tmp_path: Path, input_hw: Any, why: str | No
         blobs["scale"] = [np.ones(1, "f4")] * 2
         blobs["up"] = [np.ones((1, 5, 4, 4), "f4"), np.ones(5, "f4")]
         load(tmp_path, prototxt=text, blobs=blobs, input_hw=(18, 20))
-        with pytest.raises(OptionError, match="cannot run at 17x20 .* multiples of 2 go"):
+        with pytest.raises(OptionError, match=r"cannot run at 17x20 .* multiples of 2 go"):
             load(tmp_path, prototxt=text, blobs=blobs, input_hw=(17, 20))
         return
     with pytest.raises(OptionError, match=why):

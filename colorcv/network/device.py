@@ -12,6 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +97,8 @@ def _read_classic(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
         descriptor, path = tempfile.mkstemp(suffix=".onnx", prefix="colorcv-")
         with os.fdopen(descriptor, "wb") as file:
             onnx.tofile(file)
-        net = cv2.dnn.readNetFromONNX(path, engine=cv2.dnn.ENGINE_CLASSIC)
+        dnn: Any = cv2.dnn  # OpenCV 4's stubs know no engines
+        net: cv2.dnn.Net = dnn.readNetFromONNX(path, engine=dnn.ENGINE_CLASSIC)
     except OSError as err:
         raise DeviceError(
             f"for {name!r}, OpenCV {cv2.__version__} needs the network in a file, and the "
