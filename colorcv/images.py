@@ -187,7 +187,8 @@ class Picture:
 
     def _luminance(self, strip: Array) -> Floats:
         weights = LUMINANCE_BGR if self._order == "bgr" else LUMINANCE_BGR[:, ::-1].copy()
-        return np.asarray(cv2.transform(_linear(strip), weights)).reshape(strip.shape[:2])
+        luminance = np.asarray(cv2.transform(_linear(strip), weights), np.float32)
+        return luminance.reshape(strip.shape[:2])
 
     def _visible_lightness(self, full_hw: tuple[int, int], small_hw: tuple[int, int]) -> Floats:
         def alpha() -> Iterator[tuple[int, Floats]]:

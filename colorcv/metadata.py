@@ -1,7 +1,7 @@
 """EXIF, ICC and XMP of picture files: taken out of and put into JPEG, PNG and WebP bytes.
 
-OpenCV 4.10 knows no metadata, and later ones lose EXIF where a JPEG has XMP too, write XMP that
-other programs do not see, and refuse ICC profiles above 64 kB; so this is done here.
+OpenCV 4.10 knows no metadata, and 4.14 and 5.0 write XMP into a JPEG without the name that other
+programs look for, and fail on ICC profiles above 64 kB; so this is done here.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def reduce_strips(
         if shrinks:
             cell = full_hw[0] / height
             cells = slice(int(first / cell), min(height, math.ceil(last / cell)))
-            edges = np.arange(cells.start, cells.stop + 1) * cell - first
+            edges = np.arange(cells.start, cells.stop + 1, dtype=np.float64) * cell - first
             reduced[cells] += _sums_between(narrow, edges) / cell
         else:
             reduced[first:last] = narrow
