@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import stat
@@ -15,16 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .decoding import ImageFile, decode_image
 from .errors import ImageError
-from .metadata import (
-    Metadata,
-    embed,
-    extract,
-    for_result,
-    jpeg_segments,
-    orientation,
-    tiff_tags,
-)
+from .metadata import Metadata, embed
 
 __all__ = [
     "ImageFile",
@@ -35,8 +27,6 @@ __all__ = [
     "side_by_side",
     "write_image",
 ]
-
-_log = logging.getLogger(__name__)
 
 Array: TypeAlias = npt.NDArray[Any]
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -67,14 +57,6 @@ _FORMATS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """A picture read from a file: pixels, upright, in BGR or BGRA or grey, and metadata."""
-
-    pixels: Array
-    metadata: Metadata
-
-
 def read_image(path: PathLike) -> ImageFile:
     """Read a picture file upright, with its alpha and bit depth.
 
@@ -97,7 +79,9 @@ def read_image(path: PathLike) -> ImageFile:
     Notes
     -----
     Of files with several pages or frames the first is taken; the log says so. CMYK and palettes
-    become BGR. Metadata is read from JPEG, PNG and WebP. The rotation of an AVIF is not followed.
+    become BGR. Metadata is read from JPEG, PNG and WebP. The rotation of an AVIF is not followed;
+    the log says so. A JPEG that is damaged in its middle, but has its end, is taken as OpenCV
+    decodes it.
     """
     path = Path(path)
     try:
@@ -111,23 +95,6 @@ def read_image(path: PathLike) -> ImageFile:
         what = "a folder" if path.is_dir() else "a device or a pipe"
         raise ImageError(f"{path} is {what}, not a picture file")
     return decode_image(data, str(path))
-
-
-def decode_image(data: bytes, name: str) -> ImageFile:
-    """What `read_image` gives, from the bytes of a file; `name` is what errors call it."""
-    if not data:
-        raise ImageError(f"{name} is empty")
-    if len(data) >= 1 << 31:
-        raise ImageError(f"{name} has {len(data)} bytes; OpenCV decodes up to 2 GB")
-    if _is_cut_jpeg(data):
-        raise ImageError(f"{name} is cut short: this JPEG has no end; fetch or copy it again")
-    metadata = extract(data)
-    pixels = _decode(data, name)
-    if data.startswith((b"II*\0", b"MM\0*")):
-        pixels = _tiff_pixels(data, name, pixels)
-    elif _is_animated(data):
-        _log.warning("%s is animated; its first frame is taken", name)
-    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_result(metadata))
 
 
 def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -> bytes:
@@ -271,61 +238,3 @@ def _link(part: Path, path: Path) -> None:
     except OSError:  # a file system without links: claim the name first
         path.touch(exist_ok=False)
         part.replace(path)
-
-
-def _decode(data: bytes, name: str) -> Array:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as err:
-        if "CV_IO_MAX_IMAGE" in (err.err or ""):
-            raise ImageError(
-                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, set the "
-                "environment variable OPENCV_IO_MAX_IMAGE_PIXELS (default 1073741824; also "
-                "OPENCV_IO_MAX_IMAGE_WIDTH and _HEIGHT, 1048576) before starting"
-            ) from err
-        if err.code == cv2.Error.StsNoMem:
-            raise ImageError(f"{name} does not fit into memory: {err.err}") from err
-        raise ImageError(f"{name} cannot be decoded: {err.err or err}") from err
-    if pixels is None:
-        raise ImageError(
-            f"{name} is no picture that this OpenCV ({cv2.__version__}) can read, or it is damaged "
-            f"or cut short; its {len(data)} bytes begin with {data[:8]!r}"
-        )
-    return np.asarray(pixels)
-
-
-def _is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG lacks its end; OpenCV 4.10 would fill the rest with grey and say nothing."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        return False
-    # Thumbnails with ends of their own lie in segments, before the pixels.
-    pixels = data.find(b"\xff\xda", max((end for _, _, end in jpeg_segments(data)), default=2))
-    return pixels < 0 or data.find(b"\xff\xd9", pixels) < 0
-
-
-def _tiff_pixels(data: bytes, name: str, pixels: Array) -> Array:
-    tags, has_more = tiff_tags(data)
-    if has_more:
-        _log.warning("%s has several pages; its first is taken", name)
-    if tags.get(277) == 2:
-        raise ImageError(
-            f"{name} is a grey TIFF with alpha, of which OpenCV would lose the alpha; save it as "
-            "PNG, or without alpha"
-        )
-    is_cmyk = tags.get(262) == 5  # comes as BGR with an alpha that is not in the file
-    return pixels[..., :3] if is_cmyk and pixels.shape[2:] == (4,) else pixels
-
-
-def _is_animated(data: bytes) -> bool:
-    if data[:4] == b"GIF8":
-        return b"NETSCAPE2.0" in data[:2048]
-    return data[:4] in (b"RIFF", b"\x89PNG") and any(s in data[:128] for s in (b"ANIM", b"acTL"))
-
-
-def _upright(pixels: Array, lies: int) -> Array:
-    """Turn a picture that EXIF's orientation says lies otherwise."""
-    if lies in (5, 6, 7, 8):
-        pixels = cv2.transpose(pixels)
-    # Across, down, both: what is left to mirror once it is transposed.
-    mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(lies)
-    return pixels if mirror is None else np.asarray(cv2.flip(pixels, mirror))

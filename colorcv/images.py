@@ -6,7 +6,6 @@ memory is bounded by the picture itself.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ImageError, OptionError
+from .arrays import checked
+from .errors import OptionError
 from .files import read_image
 from .lab import (
     LUMINANCE_BGR,
@@ -34,12 +34,6 @@ __all__ = ["Picture"]
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-_TAKEN = (
-    "a picture is an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) "
-    "of uint8, uint16 or floats in 0..1, or the path of an image file"
-)
-# How far floats may lie outside 0..1 (resampling overshoots): they are clipped.
-_OVERSHOOT = 1e-3
 # Pixels of a strip: at least as many as make calls worth while, at most what two cores keep
 # near them, and a 32nd of the picture between, since a strip takes about 100 bytes a pixel.
 _STRIP_LEAST, _STRIP_MOST, _STRIPS = 1 << 14, 1 << 17, 32
@@ -242,33 +236,6 @@ def check_saturation(saturation: Any) -> None:
     is_number = isinstance(saturation, (int, float, np.integer, np.floating))
     if not is_number or isinstance(saturation, bool) or not 0 <= saturation <= 10:
         raise OptionError(f"saturation is {saturation!r}; it is a number in 0..10")
-
-
-def checked(image: Any) -> Array:
-    """The array itself if it is a usable picture, else an ImageError that says why not."""
-    if image is None:
-        raise ImageError(f"no picture came, but None (cv2.imread gives it on failure); {_TAKEN}")
-    if not isinstance(image, np.ndarray):
-        raise ImageError(f"a {type(image).__module__}.{type(image).__qualname__} came; {_TAKEN}")
-    shape, dtype = image.shape, image.dtype
-    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3, 4)):
-        raise ImageError(f"an array of shape {shape} came; {_TAKEN}")
-    if image.size == 0:
-        raise ImageError(f"an empty array of shape {shape} came; {_TAKEN}")
-    if dtype.kind == "u" and dtype.itemsize <= 2:
-        return image
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise ImageError(
-            f"an array of {dtype} came; {_TAKEN}: convert it, for example with "
-            "image.astype(np.uint8) if its values are 0..255"
-        )
-    low, high = float(image.min()), float(image.max())
-    if math.isnan(low) or math.isinf(low) or math.isinf(high):
-        raise ImageError(f"the {dtype} array has values that are NaN or infinite; {_TAKEN}")
-    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
-        how = " (divide by 255?)" if low >= 0 and 2 < high <= 255 else ""
-        raise ImageError(f"the {dtype} array has values {low:g} to {high:g}{how}; {_TAKEN}")
-    return image
 
 
 def _read(path: Path, order: str) -> Array:
