@@ -1,0 +1,342 @@
+"""Films in colour: read, colour, write; the sound and the time stamps come through untouched."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import lab
+from .errors import OptionError, VideoError
+from .images import Picture, check_saturation
+from .temporal import ChromaTrack
+from .video_cv import stills
+from .video_file import Unfinished, check_output, default_output
+from .video_road import Clock, FrameColorizer, open_road, travel
+
+__all__ = ["VideoResult", "colorize_video", "default_output", "frames", "has_pyav", "preview"]
+
+if TYPE_CHECKING:
+    from .models import ModelFiles
+
+Float32 = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+log = logging.getLogger("colorcv")
+
+AUDIO = ("auto", "keep", "none")
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What became of a film.
+
+    Attributes
+    ----------
+    path : Path
+        The coloured film.
+    frames : int
+        How many it has, counted in the finished file.
+    fps : float
+        Its frames per second, the mean where they vary.
+    duration_s : float
+        From the first frame's beginning to the last one's end.
+    size_wh : (int, int)
+        Columns and rows as stored, before any rotation.
+    network_runs : int
+        How often the network ran.
+    scene_cuts : int
+        How many hard cuts were found; `cut_frames` says at which frames, counted from 0.
+    audio : {"copied", "encoded", "none", "dropped"}
+        What became of the sound, and `audio_reason` why.
+    seconds : float
+        How long the work took, and `frames_per_second` how fast it was.
+    damaged_packets : int
+        Packets of the source that could not be decoded and were skipped.
+    notes : tuple of str
+        What else should be known: an odd size, a film that ends early, streams left out.
+    stage_seconds : dict of str to float
+        Time inside each stage; the stages overlap.
+    """
+
+    path: Path
+    frames: int
+    fps: float
+    duration_s: float
+    size_wh: tuple[int, int]
+    network_runs: int
+    scene_cuts: int
+    cut_frames: tuple[int, ...]
+    audio: str
+    audio_reason: str
+    seconds: float
+    frames_per_second: float
+    damaged_packets: int = 0
+    notes: tuple[str, ...] = ()
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def has_pyav() -> bool:
+    """Say whether PyAV is installed (``pip install 'colorcv[video]'``)."""
+    return importlib.util.find_spec("av") is not None
+
+
+def frames(
+    colorizer: FrameColorizer,
+    frames: Iterable[Array],
+    *,
+    keyframe_interval: int = 8,
+    smooth: bool = True,
+    saturation: float = 1.0,
+) -> Iterator[Array]:
+    """Colour frames as they come: a webcam, a window, a server.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        Or anything with its `input_hw` and `predict_ab`.
+    frames : iterable of (H, W), (H, W, 1) or (H, W, 3) arrays, BGR
+        Of any dtype that `colorcv.colorize` takes. With `keyframe_interval` above 1 each is
+        copied, so that a source may use its buffer again.
+    keyframe_interval : int
+        Every how many frames the network runs. 1 answers each frame before the next is asked
+        for; N looks ahead at most N frames.
+    smooth : bool
+        Steady the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
+        exactly what `colorize` makes of it.
+    saturation : float
+        Factor on chroma, 0 or more.
+
+    Yields
+    ------
+    (H, W, 3) arrays, BGR, of the dtype that came
+        As many as came, in their order.
+
+    Raises
+    ------
+    ImageError
+        A frame is no usable picture.
+    OptionError
+        An option is out of its range.
+    """
+    check_saturation(saturation)
+    track = ChromaTrack(colorizer.predict_ab, keyframe_interval=keyframe_interval, smooth=smooth)
+    return _colored(colorizer, frames, track, saturation, copied=keyframe_interval > 1)
+
+
+def _colored(
+    colorizer: FrameColorizer,
+    frames: Iterable[Array],
+    track: ChromaTrack,
+    saturation: float,
+    copied: bool,
+) -> Iterator[Array]:
+    def looks() -> Iterator[tuple[Picture, Float32]]:
+        for frame in frames:
+            picture = Picture(frame.copy() if copied and isinstance(frame, np.ndarray) else frame)
+            yield picture, picture.lightness_at(colorizer.input_hw)
+
+    for picture, lightness, ab in track.follow(looks()):
+        yield picture.colored(lab.upsample_chroma(ab, lightness), saturation=saturation)
+
+
+def colorize_video(
+    source: str | os.PathLike[str] | int | Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: str | ModelFiles = "zhang2016",
+    device: str = "auto",
+    colorizer: FrameColorizer | None = None,
+    keyframe_interval: int = 8,
+    smooth: bool = True,
+    saturation: float = 1.0,
+    codec: str = "auto",
+    quality: int | None = None,
+    audio: str = "auto",
+    start: float | None = None,
+    end: float | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+) -> VideoResult:
+    """Colour a film.
+
+    With PyAV (``pip install 'colorcv[video]'``) the luma of every frame, its time, the rotation,
+    the shape of pixels and the sound come through as they are. With OpenCV alone the frame rate
+    becomes constant, and the sound is put back by an ``ffmpeg`` on PATH, where there is one.
+
+    Parameters
+    ----------
+    source : path, camera number, or an open `cv2.VideoCapture` or its like
+        A camera records until `end`, in seconds.
+    output : path, optional
+        ``<stem>.color<ext>`` beside the source; the suffix says which container.
+    model, device
+        As for `Colorizer`.
+    colorizer : Colorizer, optional
+        One that is there already, in place of `model` and `device`.
+    keyframe_interval : int
+        Every how many frames the network runs; it also runs at cuts and where motion is lost.
+    smooth : bool
+        Steady the colours in time.
+    saturation : float
+        Factor on chroma, 0 or more.
+    codec : str
+        "auto" (H.264; VP9 for .webm), "h264", "hevc", "vp9", "av1" or "ffv1" with PyAV; "auto",
+        "mpeg4", "mjpeg", "vp8", "vp9" or "ffv1" with OpenCV alone. A film of 10 bits stays so
+        where the codec can.
+    quality : int, optional
+        CRF, smaller is better and larger; each codec has its own usual one. Needs PyAV.
+    audio : {"auto", "keep", "none"}
+        "auto" keeps the sound where it can be kept and says where not; "keep" makes that an
+        error; "none" leaves it out.
+    start, end : float, optional
+        The part to colour, in seconds from the film's beginning.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after every frame; `total` is None where unknown.
+    overwrite : bool
+        Take the place of an existing output.
+    compare : bool
+        Put the grey film and the coloured one side by side.
+
+    Returns
+    -------
+    VideoResult
+
+    Raises
+    ------
+    VideoError
+        The film cannot be read or written; the message says what to do. Nothing is then under
+        the output's name, and the source is untouched.
+    OptionError
+        An option has a value that is not taken.
+
+    Notes
+    -----
+    The output is written under a temporary name in its folder and renamed when it is complete.
+    """
+    began = time.perf_counter()
+    check_saturation(saturation)
+    _check_part(start, end)
+    if audio not in AUDIO:
+        raise OptionError(f"audio is one of {', '.join(AUDIO)}, not {audio!r}")
+    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    if path is not None and not path.is_file():
+        raise VideoError(f"{path} is no file: name the film to colour")
+    if output is None and path is None:
+        raise OptionError("a camera has no name to make an output's from: say output=...")
+    target = default_output(path) if output is None and path is not None else Path(str(output))
+    check_output(target, path, overwrite)
+    if colorizer is None:
+        from .colorizer import _default_colorizer
+
+        colorizer = _default_colorizer(model, device)
+    clock = Clock()
+    track = ChromaTrack(
+        clock.timed("network", colorizer.predict_ab),
+        keyframe_interval=keyframe_interval,
+        smooth=smooth,
+    )
+    unfinished = Unfinished(target, overwrite)
+    try:
+        road = open_road(
+            source if path is None else path,
+            unfinished,
+            colorizer.input_hw,
+            with_pyav=has_pyav(),
+            saturation=saturation,
+            codec=codec,
+            quality=quality,
+            audio=audio,
+            start=start,
+            end=end,
+            compare=compare,
+        )
+        travel(road, track, clock, progress)
+        unfinished.finish()
+    finally:
+        unfinished.discard()
+    seconds = time.perf_counter() - began
+    notes = (*road.reader.notes, *road.writer.notes)
+    if path is not None and target.suffix.lower() != path.suffix.lower() and output is None:
+        notes = (*notes, f"written as {target.suffix}: {path.suffix} does not take H.264")
+    for note in notes:
+        log.warning("%s: %s", target, note)
+    count = road.writer.written
+    return VideoResult(
+        path=target,
+        frames=count,
+        fps=float(road.reader.rate),
+        duration_s=road.writer.duration_s,
+        size_wh=road.size_wh,
+        network_runs=track.network_runs,
+        scene_cuts=len(track.cut_frames),
+        cut_frames=tuple(track.cut_frames),
+        audio=road.audio[0],
+        audio_reason=road.audio[1],
+        seconds=seconds,
+        frames_per_second=count / seconds,
+        damaged_packets=road.reader.damaged,
+        notes=notes,
+        stage_seconds=clock.seconds,
+    )
+
+
+def preview(
+    source: str | os.PathLike[str],
+    n: int,
+    *,
+    model: str | ModelFiles = "zhang2016",
+    device: str = "auto",
+    colorizer: Any = None,
+    saturation: float = 1.0,
+) -> Iterator[tuple[float, Array, Array]]:
+    """Colour `n` evenly spaced stills of a film, to judge before an hour of work.
+
+    Parameters
+    ----------
+    source : path
+    n : int
+        How many, 1 or more; a film with fewer frames gives as many as it has.
+    model, device, colorizer, saturation
+        As for `colorize_video`.
+
+    Yields
+    ------
+    time_s, frame, colored : float, (H, W, 3) uint8 BGR, (H, W, 3) uint8 BGR
+        Where in the film, the still, and the still in colour; upright.
+
+    Raises
+    ------
+    VideoError
+        The film cannot be read.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise OptionError(f"a preview has 1 or more stills, not {n!r}")
+    check_saturation(saturation)
+    if not Path(source).is_file():
+        raise VideoError(f"{source} is no file: name the film to look at")
+    if colorizer is None:
+        from .colorizer import _default_colorizer
+
+        colorizer = _default_colorizer(model, device)
+    for time_s, frame in stills(Path(source), n):
+        yield time_s, frame, colorizer.colorize(frame, saturation=saturation)
+
+
+def _check_part(start: float | None, end: float | None) -> None:
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not (
+            isinstance(value, (int, float, np.number)) and 0 <= value < math.inf
+        ):
+            raise OptionError(f"{name} is a time in seconds from 0 up, not {value!r}")
+    if end is not None and end <= (start or 0):
+        raise OptionError(f"end ({end:g} s) lies after start ({start or 0:g} s)")
