@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from .store import FileInfo, ModelFiles, ModelInfo, download, models, resolve, verify
+from .files import FileInfo, ModelFiles, ModelInfo
+from .store import download, models, resolve, verify
 
 __all__ = ["FileInfo", "ModelFiles", "ModelInfo", "download", "models", "resolve", "verify"]
 

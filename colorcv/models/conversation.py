@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 STALL_S = 60.0
 MAX_REDIRECTS = 8
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 
 # ValueError: requests lets some malformed addresses through as such (UnicodeError is one).
 _NETWORK_ERRORS = (
@@ -33,6 +33,7 @@ _NETWORK_ERRORS = (
     OSError,
     ValueError,
 )
+_CUT = (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)
 
 
 class Broken(Exception):
@@ -98,7 +99,7 @@ class Conversation:
             response = self._open()
             try:
                 self._put(response)
-                # read1 gives what is there; urllib3 before 2.1 has none and waits for all of it.
+                # read1 gives what is there; urllib3 before 2.1 has none and waits for all of CHUNK.
                 read = getattr(response.raw, "read1", response.raw.read)
                 while not self._over.is_set():
                     data = read(CHUNK, decode_content=False)
@@ -142,15 +143,16 @@ def _reason(error: BaseException) -> str:
         return f"no connection within {CONNECT_TIMEOUT_S:g} s"
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         return f"no answer within {READ_TIMEOUT_S:g} s"
-    root = error
-    while (inner := root.__cause__ or root.__context__) is not None:
-        root = inner
-    if isinstance(root, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)):
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(inner)
+    if any(isinstance(each, _CUT) for each in chain):
         return "the connection was cut"
+    root = chain[-1]
     text = (root.strerror if isinstance(root, OSError) else None) or str(root)
     text = " ".join(text.split())[:200] or type(root).__name__
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy failed: {text}"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"no trust in the secure connection: {text}"
+        return f"the secure connection failed: {text}"
     return text

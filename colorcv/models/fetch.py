@@ -28,7 +28,7 @@ TRIES = 3
 BACKOFF_S, BACKOFF_CAP_S = 1.0, 30.0
 RETRY_AFTER_CAP_S = 60.0
 # Less than this in conversation.STALL_S seconds (about 1 kB/s) counts as standing still.
-STALL_BYTES = 1 << 16
+STALL_BYTES = conversation.CHUNK
 # An attempt that brings so much of the file more than ever was here counts as none.
 GOOD_PROGRESS = 1 / 50
 HEAD = 512
@@ -90,7 +90,7 @@ def fetch(
     WriteFailed
         The disk did not take it.
     """
-    if part.size == file.size and part.sha256 == file.sha256:
+    if _is_right(part, file):
         return  # its process died before giving it its name
     if part.size == file.size:
         part.cut_to(0)
@@ -122,6 +122,10 @@ def fetch(
     raise FetchFailed([(shown(source.address), source.reason) for source in sources])
 
 
+def _is_right(part: Partial, file: ModelFile) -> bool:
+    return part.size == file.size and part.sha256 == file.sha256
+
+
 def shown(address: str) -> str:
     """An address without a password that may stand in it."""
     parts = urlsplit(address)
@@ -148,9 +152,11 @@ def _attempt(
                 part.cut_to(0)
             _take_body(answer, chunks, file, part, progress)
     except Broken as broken:
+        if _is_right(part, file):
+            return  # all was here but the end of the conversation
         where = f" after {part.size:,} of {file.size:,} bytes" if part.size else ""
         raise _Failure(broken.reason + where, again=broken.again) from broken
-    if part.sha256 != file.sha256:
+    if not _is_right(part, file):
         found = part.sha256
         part.cut_to(0)
         # When part of it came from elsewhere, this address may be innocent.

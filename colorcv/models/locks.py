@@ -66,8 +66,13 @@ def lock_folder(folder: Path, waiting: Callable[[], int]) -> Iterator[None]:
     `waiting` is called again and again while another process has it, and returns how many bytes
     that one has so far; when they stand still for `PATIENCE_S` seconds, nobody waits any longer.
     """
-    # For reading, so that a folder shared by several users needs no common file mode.
-    fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        # For reading, so that a folder shared by several users needs no common file mode.
+        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CREAT, 0o666)
+    except OSError as err:
+        _log.info("no lock in %s (%s): going on without", folder, err)
+        yield
+        return
     try:
         _wait_for(fd, folder, waiting)
         yield

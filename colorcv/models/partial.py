@@ -184,12 +184,16 @@ def _claim(path: Path) -> int | None:
         return None
     try:
         got = lock(fd)
+        status = path.lstat()
         # Its process may have finished it, or another one renamed it, before the lock was ours.
-        if os.path.samestat(os.fstat(fd), path.lstat()) and (
-            got or (got is None and time.time() - path.lstat().st_mtime > ABANDONED_S)
-        ):
+        mine = got is not False and os.path.samestat(os.fstat(fd), status)
+        if mine and got is None:
+            mine = time.time() - status.st_mtime > ABANDONED_S
+            if mine:
+                os.utime(path)  # under its new name, nobody else takes it for abandoned
+        if mine:
             return fd
     except OSError:
-        pass
+        pass  # gone
     os.close(fd)
     return None

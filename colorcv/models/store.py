@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import ChecksumError, DownloadError, ModelFormatError, OptionError
 from .content import OTHER, describe, known_sha256, sha256_of
+from .files import FileInfo, ModelFiles, ModelInfo, State
 from .partial import kept_bytes
 from .registry import MODELS, Model, ModelFile
 from .settings import folder_of
@@ -18,93 +17,9 @@ from .settings import folder_of
 if TYPE_CHECKING:
     from .fetch import Progress
 
-__all__ = ["FileInfo", "ModelFiles", "ModelInfo", "download", "models", "resolve", "verify"]
+__all__ = ["download", "models", "resolve", "verify"]
 
-State = Literal["bundled", "ready", "partial", "absent", "wrong"]
 _log = logging.getLogger("colorcv")
-
-
-@dataclass(frozen=True, init=False)
-class ModelFiles:
-    """One's own model files, in place of a model's name.
-
-    Parameters
-    ----------
-    prototxt, caffemodel, centers : str or os.PathLike
-        The network's layers, its weights, and the (313, 2) centres of its ab bins (``.npy``).
-        Kept as absolute paths, so that another process or working folder finds the same files.
-
-    Examples
-    --------
-    >>> files = ModelFiles(prototxt="a.prototxt", caffemodel="a.caffemodel", centers="c.npy")
-    >>> files.centers.name
-    'c.npy'
-    """
-
-    prototxt: Path
-    caffemodel: Path
-    centers: Path
-
-    def __init__(
-        self,
-        *,
-        prototxt: str | os.PathLike[str],
-        caffemodel: str | os.PathLike[str],
-        centers: str | os.PathLike[str],
-    ) -> None:
-        object.__setattr__(self, "prototxt", Path(prototxt).absolute())
-        object.__setattr__(self, "caffemodel", Path(caffemodel).absolute())
-        object.__setattr__(self, "centers", Path(centers).absolute())
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """One file of a model.
-
-    Attributes
-    ----------
-    name : str
-    path : Path
-        Where it is, or goes.
-    size : int
-        Bytes that it should have.
-    sha256 : str
-        The hash that it should have, in hexadecimal.
-    state : {"ready", "partial", "absent", "wrong"}
-        "partial" is a download that was broken off and is gone on with the next time.
-    problem : str
-        Why it is wrong, in one sentence; empty otherwise.
-    """
-
-    name: str
-    path: Path
-    size: int
-    sha256: str
-    state: State
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """A model that can be asked for by its name.
-
-    Attributes
-    ----------
-    name, description, licence : str
-    state : {"bundled", "ready", "partial", "absent", "wrong"}
-        "bundled": it comes with the package. "ready": every file is here. "partial": some are, or
-        parts of them. "wrong": a file is here which is not the model's.
-    folder : Path
-        Where its files are, or go.
-    files : tuple of FileInfo
-    """
-
-    name: str
-    description: str
-    licence: str
-    state: State
-    folder: Path
-    files: tuple[FileInfo, ...]
 
 
 def models() -> tuple[ModelInfo, ...]:
@@ -267,38 +182,33 @@ def _look(model: Model, file: ModelFile, *, again: bool) -> FileInfo:
     problem = ""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        state = "partial" if kept_bytes(folder, file) else "absent"
-    except OSError as err:
-        state, problem = "wrong", f"it cannot be read: {err.strerror or err}"
-    else:
         if not stat.S_ISREG(status.st_mode):
             problem = "it is not a regular file"
         elif again:
-            problem = _problem(path, file, remembered=not model.bundled)
+            problem = _hashed(path, file, remembered=not model.bundled)
         elif status.st_size != file.size:
             problem = f"it has {status.st_size:,} bytes instead of {file.size:,}"
         elif (known_sha256(path, status) or file.sha256) != file.sha256:
             problem = "its content is another, as remembered from the last look"
-        state = "wrong" if problem else "ready"
+    except (FileNotFoundError, NotADirectoryError):
+        state = "partial" if kept_bytes(folder, file) else "absent"
+    except OSError as err:
+        problem = f"it cannot be read: {err.strerror or err}"
+    if problem:
+        state = "wrong"
     return FileInfo(file.name, path, file.size, file.sha256, state, problem)
 
 
-def _problem(path: Path, file: ModelFile, *, remembered: bool) -> str:
+def _hashed(path: Path, file: ModelFile, *, remembered: bool) -> str:
     """Hash a file; say what is wrong with it."""
-    try:
-        found = sha256_of(path, remembered=remembered)
-        if found == file.sha256:
-            return ""
-        with path.open("rb") as stream:
-            head = stream.read(512)
-        size = path.stat().st_size
-    except OSError as err:
-        return f"it cannot be read: {err.strerror or err}"
-    what = describe(head)
+    found = sha256_of(path, remembered=remembered)
+    if found == file.sha256:
+        return ""
+    with path.open("rb") as stream:
+        what = describe(stream.read(512))
     return (
-        f"it is {what if what != OTHER else 'another file'} of {size:,} bytes with sha256 "
-        f"{found}, instead of {file.size:,} bytes with sha256 {file.sha256}"
+        f"it is {what if what != OTHER else 'another file'} of {path.stat().st_size:,} bytes with "
+        f"sha256 {found}, instead of {file.size:,} bytes with sha256 {file.sha256}"
     )
 
 
@@ -307,18 +217,22 @@ def _is_here(model: Model, file: ModelFile) -> bool:
     path = folder_of(model) / file.name
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            problem = "it is not a regular file"
+        elif status.st_size == file.size and (
+            model.bundled or known_sha256(path, status) == file.sha256
+        ):
+            return True
+        else:
+            problem = _hashed(path, file, remembered=not model.bundled)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as err:
         raise DownloadError(f"{path} cannot be read: {err.strerror or err}") from err
-    right_size = stat.S_ISREG(status.st_mode) and status.st_size == file.size
-    if right_size and (model.bundled or known_sha256(path, status) == file.sha256):
-        return True
-    looked = _look(model, file, again=True)
-    if looked.state != "ready":
+    if problem:
         raise ChecksumError(
-            f"{path} is not the file of model {model.name!r}: {looked.problem}. It was left "
-            "alone: move it away to have the right one downloaded, or put the right one there"
+            f"{path} is not the file of model {model.name!r}: {problem}. It was left alone: "
+            "move it away to have the right one downloaded, or put the right one there"
         )
     _log.info("verified %s", path)
     return True

@@ -1,0 +1,71 @@
+"""The registry's data: what it promises about files that every version shares."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from colorcv.models.registry import MODELS, Model, ModelFile
+
+EVERY_FILE = [
+    pytest.param(model, file, id=f"{model.name}-{file.name}")
+    for model in MODELS.values()
+    for file in model.files
+]
+
+
+def test_the_public_model_is_the_published_one() -> None:
+    """Its names, sizes and hashes never change: caches of all versions hold these files."""
+    assert [(file.name, file.size, file.sha256) for file in MODELS["zhang2016"].files] == [
+        (
+            "colorization_deploy_v2.prototxt",
+            9_945,
+            "d16418cef8df4ccd703a55ae0ef3960861d5010418f77c90d0a47689998a7169",
+        ),
+        (
+            "pts_in_hull.npy",
+            5_088,
+            "b5dec01315c34f43f1c8c089e84c45ae35d1838d8e77ed0e7ca930f79ffa450e",
+        ),
+        (
+            "colorization_release_v2.caffemodel",
+            128_946_764,
+            "f5af1e602646328c792e1094f9876fe9cd4c09ac46fa886e5708a1abc89137b1",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("model", "file"), EVERY_FILE)
+def test_a_file_s_data_is_usable(model: Model, file: ModelFile) -> None:
+    assert file.size > 0
+    assert len(bytes.fromhex(file.sha256)) == 32
+    assert file.sha256 == file.sha256.lower()
+    # A name becomes a path: it must be a plain one on every system.
+    assert Path(file.name).name == file.name
+    assert not set(file.name) & set('<>:"/\\|?*[]')
+    assert bool(file.addresses) != model.bundled
+    assert len(set(file.addresses)) == len(file.addresses)
+    for address in file.addresses:
+        parts = urlsplit(address)
+        assert parts.scheme in ("http", "https")
+        assert unquote(parts.path).endswith(f"/{file.name}")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_names_are_plain_and_unlike(name: str) -> None:
+    model = MODELS[name]
+    assert name == model.name
+    assert name.isidentifier()
+    assert model.description
+    assert model.licence
+    assert len({file.name.lower() for file in model.files}) == 3
+
+
+def test_the_tests_copies_are_the_registered_files(data: Path) -> None:
+    for file in (MODELS["zhang2016"].prototxt, MODELS["zhang2016"].centers):
+        content = (data / file.name).read_bytes()
+        assert len(content) == file.size
+        assert hashlib.sha256(content).hexdigest() == file.sha256
