@@ -48,7 +48,7 @@ figcaption {{ padding: .4rem 0; overflow-wrap: anywhere; }}
   margin: 0; opacity: 0; appearance: none; cursor: ew-resize; touch-action: pan-y; }}
 .pair input::-webkit-slider-thumb {{ appearance: none; width: 2rem; height: 100vh; }}
 .pair input::-moz-range-thumb {{ width: 2rem; height: 100vh; }}
-.pair:focus-within {{ outline: 3px solid #4a90d9; outline-offset: 2px; }}
+.pair:has(:focus-visible) {{ outline: 3px solid #4a90d9; outline-offset: 2px; }}
 </style>
 <h1>{title}</h1>
 <p>Drag across a photo, or use the arrow keys: black and white on the left, in colour on the
