@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import os
 import re
@@ -173,3 +174,29 @@ def test_evaluate_gives_a_perfect_network_perfect_marks(tmp_path: Path) -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 255
     assert evaluate.colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
+
+
+def test_notebook_shows_before_and_after(tmp_path: Path) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="nbclient runs the notebook")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat reads the notebook")
+    pytest.importorskip("ipykernel", reason="the notebook's kernel")
+    shutil.copytree(PHOTOS, tmp_path / "photos")
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    nbclient.NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    shown = [
+        output["data"]["image/jpeg"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/jpeg" in output.get("data", {})
+    ]
+    assert len(shown) == 7
+    for jpeg in shown:
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
+        assert picture.std(axis=2).max() > 5
+    before, after = np.hsplit(
+        cv2.imdecode(np.frombuffer(base64.b64decode(shown[-5]), np.uint8), cv2.IMREAD_COLOR), 2
+    )
+    assert before.std(axis=2).mean() < 1 < after.std(axis=2).mean()
+    assert (tmp_path / "mine.color.jpg").is_file()
