@@ -161,20 +161,24 @@ class Colorizer:
         OptionError
             A size that this network cannot take.
         """
-        lightness = _checked_lightness(lightness)
+        lightness = np.asarray(lightness)
+        if lightness.ndim != 2 or lightness.size == 0:
+            raise ImageError(
+                "predict_ab takes lightness as an (H, W) array of L* in 0..100; this one has the "
+                f"shape {lightness.shape}"
+            )
         with self._lock:
             return self._network_for(lightness.shape).predict_ab(lightness)
 
     def _network_for(self, input_hw: tuple[int, ...]) -> network.Network:
-        rows, columns = input_hw
         if self._forked:
             self._own, self._other = self._build(None), None
             self._forked = False
-        if self._own.input_hw == (rows, columns):
+        if self._own.input_hw == input_hw:
             return self._own
-        if self._other is None or self._other.input_hw != (rows, columns):
+        if self._other is None or self._other.input_hw != input_hw:
             self._other = None  # its memory goes before the next one comes
-            self._other = self._build((rows, columns))
+            self._other = self._build((input_hw[0], input_hw[1]))
         return self._other
 
     def colorize(
@@ -229,20 +233,6 @@ class Colorizer:
             smooth=smooth,
             saturation=saturation,
         )
-
-
-def _checked_lightness(lightness: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    wanted = "predict_ab takes lightness as an (H, W) array of L* in 0..100"
-    try:
-        array = np.ascontiguousarray(lightness, dtype=np.float32)
-    except (TypeError, ValueError) as err:
-        raise ImageError(f"{wanted}; {type(lightness).__name__} is no array of numbers") from err
-    if array.ndim != 2 or array.size == 0:
-        raise ImageError(f"{wanted}; this one has the shape {array.shape}")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -1e-3 and high <= 100.001):  # also catches NaN
-        raise ImageError(f"{wanted}; this one's values go from {low:g} to {high:g}")
-    return array
 
 
 _alive: weakref.WeakSet[Colorizer] = weakref.WeakSet()

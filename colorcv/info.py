@@ -22,24 +22,25 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
     import cv2
     import numpy as np
 
+    from .colorizer import Colorizer
     from .models import models
     from .models import verify as verify_model
-    from .network.device import default_device, devices, engine
+    from .network.device import devices
 
-    device, reason = default_device()
+    auto = Colorizer("lite", device="auto")
     facts: dict[str, Any] = {
         "colorcv": __version__,
         "python": platform.python_version(),
         "opencv": {
             "version": cv2.__version__,
             "line": int(cv2.__version__.split(".")[0]),
-            "engine": engine(),
+            "engine": _engine(),
             "threads": cv2.getNumThreads(),
             "cpus": cv2.getNumberOfCPUs(),
         },
         "numpy": np.__version__,
+        "auto": {"device": auto.device, "reason": auto.device_reason},
         "pyav": _installed("av"),
-        "auto": {"device": device, "reason": reason},
         "devices": [
             {"name": found.name, "available": found.available, "reason": found.reason}
             for found in devices()
@@ -52,12 +53,25 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
             "state": model.state,
             "folder": str(model.folder),
             "description": model.description,
-            "license": model.license,
+            "licence": model.licence,
         }
         if verify:
-            entry["files"] = {check.name: check.verdict for check in verify_model(model.name)}
+            verified = verify_model(model.name)
+            entry["files"] = {file.name: file.problem or file.state for file in verified}
+            if any(file.state == "wrong" for file in verified):
+                entry["state"] = "wrong"
         facts["models"].append(entry)
     return facts
+
+
+def _engine() -> str:
+    """Name OpenCV's own kind of engine for networks; 5 has a new one beside that of 4."""
+    import cv2
+
+    from .network.device import classic_engine_forced
+
+    has_new = hasattr(cv2.dnn, "ENGINE_NEW")
+    return "new engine" if has_new and not classic_engine_forced() else "classic engine"
 
 
 def _installed(distribution: str) -> str | None:
@@ -83,6 +97,6 @@ def as_text(facts: dict[str, Any]) -> str:
         lines.append(f"  {mark} {device['name']:<12} {device['reason']}")
     for model in facts["models"]:
         lines += ["", f'model "{model["name"]}": {model["state"]}', f"  {model['description']}"]
-        lines += [f"  {model['license']}", f"  {model['folder']}"]
+        lines += [f"  {model['licence']}", f"  {model['folder']}"]
         lines += [f"  {name}: {verdict}" for name, verdict in model.get("files", {}).items()]
     return "\n".join(lines)

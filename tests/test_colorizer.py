@@ -84,13 +84,24 @@ def test_what_it_says_of_itself(lite: colorcv.Colorizer) -> None:
     assert "cpu" in repr(lite)
 
 
-def test_temperature_sharpens(golden: dict[str, npt.NDArray[np.float32]]) -> None:
+def test_temperature_goes_from_the_likeliest_colour_to_the_mean_of_all(
+    golden: dict[str, npt.NDArray[np.float32]],
+) -> None:
+    centers = np.load(Path(__file__).parent / "data" / "pts_in_hull.npy").astype(np.float32)
     lightness = golden["lightness"][0]
-    chroma = [
-        np.abs(colorcv.Colorizer("lite", device="cpu", temperature=t).predict_ab(lightness)).mean()
-        for t in (1.0, 0.38, 0.1)
-    ]
-    assert chroma[0] < chroma[1] < chroma[2]
+
+    def answer(temperature: float) -> npt.NDArray[np.float32]:
+        colorizer = colorcv.Colorizer("lite", device="cpu", temperature=temperature)
+        return colorizer.predict_ab(lightness).reshape(-1, 1, 2)
+
+    assert np.abs(answer(1e5) - centers.mean(axis=0)).max() < 0.05
+    to_nearest = np.abs(answer(1e-3) - centers).max(axis=2).min(axis=1)
+    assert np.median(to_nearest) < 0.01
+
+
+def test_the_models_own_temperature(golden: dict[str, npt.NDArray[np.float32]]) -> None:
+    colorizer = colorcv.Colorizer("lite", device="cpu", temperature=1 / 2.606)
+    assert np.abs(colorizer.predict_ab(golden["lightness"][0]) - golden["ab"][0]).max() < 0.05
 
 
 def test_another_size_gets_a_network_of_its_own(lite: colorcv.Colorizer) -> None:
@@ -108,8 +119,9 @@ def test_another_size_gets_a_network_of_its_own(lite: colorcv.Colorizer) -> None
         pytest.param(np.zeros((0, 192)), "shape", id="empty"),
         pytest.param(np.full((192, 192), 255), "255", id="not-in-0..100"),
         pytest.param(np.full((192, 192), np.nan), "nan", id="nan"),
-        pytest.param(None, "None", id="none"),
-        pytest.param("a string", "str", id="string"),
+        pytest.param(None, "shape", id="none"),
+        pytest.param("a string", "shape", id="string"),
+        pytest.param(np.full((192, 192), "a"), "<U1", id="letters"),
     ],
 )
 def test_predict_ab_refuses(lite: colorcv.Colorizer, lightness: object, said: str) -> None:

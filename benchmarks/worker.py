@@ -1,0 +1,79 @@
+"""One contestant in a process of its own: reads orders as JSON lines, answers likewise.
+
+    python -m benchmarks.worker NAME FILES.json
+
+The first line it writes says how long it took from the start of the process to the first answer;
+then {"do": "network"} or {"do": "photo", "size": [width, height]} are timed one at a time, so that
+the caller can let contestants take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
+
+
+def peak_mb() -> float:
+    """Return the peak of resident memory so far, in 10^6 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def answer(**facts: Any) -> None:
+    """Write one line for the caller."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Load the contestant, answer once, then take orders until there are no more."""
+    begun = time.perf_counter()
+    import cv2
+    import numpy as np
+
+    cv2_ready = time.perf_counter()
+    cv2_peak = peak_mb()
+    from benchmarks.contestants import CONTESTANTS, THREADS, Files
+
+    name, files_json = sys.argv[1:]
+    stored = json.loads(files_json)
+    size = stored.pop("size")
+    files = Files(**{key: Path(value) for key, value in stored.items()}, size=size)
+    cv2.setNumThreads(THREADS)
+    lightness = np.random.default_rng(0).random((16, 16), np.float32) * 100
+    lightness = cv2.resize(lightness, (size, size), interpolation=cv2.INTER_LINEAR)
+    contestant = CONTESTANTS[name](files)
+    loaded = time.perf_counter()
+    ab = contestant.network(lightness)
+    first = time.perf_counter()
+    answer(
+        opencv=cv2.__version__,
+        cv2_s=cv2_ready - begun,
+        load_s=loaded - cv2_ready,
+        first_s=first - loaded,
+        cv2_mb=cv2_peak,
+        peak_mb=peak_mb(),
+        ab=np.asarray(ab, np.float64).round(4).reshape(-1).tolist(),
+    )
+    photos: dict[tuple[int, int], Any] = {}
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "network":
+            begun = time.perf_counter()
+            contestant.network(lightness)
+        else:
+            size_wh = (order["size"][0], order["size"][1])
+            if size_wh not in photos:
+                photos = {size_wh: cv2.resize(cv2.imread(str(PHOTO)), size_wh)}
+            begun = time.perf_counter()
+            contestant.photo(photos[size_wh])
+        answer(ms=(time.perf_counter() - begun) * 1e3, peak_mb=peak_mb())
+
+
+if __name__ == "__main__":
+    main()
