@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +26,7 @@ class Colorizer:
 
     It may be shared between threads (the network answers one at a time, the rest of the work runs
     side by side), pickled, and used in spawned or forked processes, where the network is built
-    again.
+    again. In a forked child OpenCV then runs on one thread: the threads of its pool are not there.
 
     Parameters
     ----------
@@ -310,6 +311,11 @@ def colorize(
 
 def _after_fork() -> None:
     """In a forked child no lock of the parent's may be waited for, and no network of its used."""
+    if not _alive:
+        return
+    # The child has none of the threads of OpenCV's pool, but may have its locks as some thread
+    # held them: 1 of 150 children hung. Without threads the pool is never entered.
+    cv2.setNumThreads(0)
     _default_locks.clear()
     for colorizer in list(_alive):
         colorizer._lock = threading.Lock()
