@@ -2,10 +2,10 @@
 
     python -m benchmarks.run --python PYTHON4 --python PYTHON5 [--rounds 15] [--output FILE]
 
-Each PYTHON is an interpreter of an environment with one OpenCV (and onnxruntime, and torch where it
-is to be compared). This one needs the `onnx` package. A full-size network with seeded weights is
-made first, so nothing is fetched; every contestant runs it in a process of its own, with two threads,
-one after the other in turn, and what is quoted are medians, and medians of the ratios within a turn.
+Each PYTHON is an interpreter of an environment with one OpenCV (and onnxruntime, and torch where
+it is to be compared). This one needs the `onnx` package. A full-size network with seeded weights
+is made first, so nothing is fetched; every contestant runs it in a process of its own, with two
+threads, one after the other in turn; quoted are medians, and medians of the ratios within a turn.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def make_models(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     write(folder / "seeded.caffemodel", weights)
     centers = np.load(ZHANG / "pts_in_hull.npy")
     model = onnx.load_from_string(build(weights, centers, SCALE))
-    for dim, size in zip(model.graph.output[0].type.tensor_type.shape.dim, (1, 2, 56, 56)):
+    for dim, size in zip(
+        model.graph.output[0].type.tensor_type.shape.dim, (1, 2, 56, 56), strict=True
+    ):
         dim.dim_value = size
     onnx.save(model, str(folder / "seeded.onnx"))
     np.savez(
@@ -168,7 +170,11 @@ def imports(python: str, rounds: int) -> str:
                 times[statement].append(float(told.stdout) * 1e3)
     base = times[statements[0]]
     rows = [
-        [f"`{s}`", f"{median(own):.0f}", f"{median(a - b for a, b in zip(own, base)):.0f}"]
+        [
+            f"`{s}`",
+            f"{median(own):.0f}",
+            f"{median(a - b for a, b in zip(own, base, strict=True)):.0f}",
+        ]
         for s, own in times.items()
     ]
     return table(["statement", "ms", "ms above `import cv2`"], rows)
@@ -229,10 +235,13 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
     above = (huge[2] - huge[1] - megabytes) / megabytes
     out += [
         "### A photo end to end, full size, 8-bit BGR array to array\n",
-        table(["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv peak MB", "peer peak MB"], rows),
+        table(
+            ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv peak MB", "peer peak MB"],
+            rows,
+        ),
         f"{HUGE[0]} × {HUGE[1]} (picture and result {megabytes:.0f} MB each): colorcv's peak is "
-        f"{huge[2]:.0f} MB; above the network and the caller's picture that is {above:.2f} times the "
-        f"result, the result included ({seconds:.0f} s with start-up and making the picture).\n",
+        f"{huge[2]:.0f} MB; above the network and the caller's picture that is {above:.2f} times "
+        f"the result, the result included ({seconds:.0f} s with start-up and making the picture).\n",
     ]  # fmt: skip
 
     with (
@@ -246,7 +255,7 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
             f"{big.facts['peak_mb']:.0f} MB, at {ratio:.2f} times the time.\n"
         )
 
-    names = ["colorcv"] + (own_peers[:1] if four else [])
+    names = ["colorcv", *(own_peers[:1] if four else [])]
     workers = opened(python, names, lite)
     with Worker(python, peer, zhang) as recipe:
         times = in_turn([*workers, recipe], rounds, do="network")
@@ -272,9 +281,11 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
             with Worker(python, name, files) as worker:
                 starts.append(worker.facts)
         rows.append(
-            [label]
-            + [f"{median(s['load_s'] + s['first_s'] for s in starts):.2f}"]
-            + [f"{median(s['start_s'] for s in starts):.2f}"]
+            [
+                label,
+                f"{median(s['load_s'] + s['first_s'] for s in starts):.2f}",
+                f"{median(s['start_s'] for s in starts):.2f}",
+            ]
         )
     out += [
         "### Cold start to the first answer, files in the system's cache\n",
@@ -298,7 +309,8 @@ def machine() -> str:
             ),
             cpu,
         )
-    return f"{cpu}, {os.cpu_count()} processors, {platform.system()}, Python {platform.python_version()}"
+    system, python = platform.system(), platform.python_version()
+    return f"{cpu}, {os.cpu_count()} processors, {system}, Python {python}"
 
 
 def main() -> None:
@@ -315,8 +327,8 @@ def main() -> None:
             for python in arguments.python or [sys.executable]
         ]
     head = (
-        "# Measured\n\nWritten by `python -m benchmarks.run`; times are medians of "
-        f"{arguments.rounds} turns, two threads, full-size weights seeded at random.\n\n{machine()}\n"
+        f"# Measured\n\nWritten by `python -m benchmarks.run`; times are medians of {arguments.rounds} "
+        f"turns, two threads, full-size weights seeded at random.\n\n{machine()}\n"
     )
     arguments.output.write_text("\n".join([head, *parts]))
 

@@ -11,9 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import (
-    ChecksumError, ColorcvError, DeviceError, DownloadError, ImageError, ModelFormatError,
-    OptionError, VideoError,
-)  # fmt: skip
+    ChecksumError,
+    ColorcvError,
+    DeviceError,
+    DownloadError,
+    ImageError,
+    ModelFormatError,
+    OptionError,
+    VideoError,
+)
 
 if TYPE_CHECKING:
     from .colorizer import Colorizer, colorize

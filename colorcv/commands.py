@@ -40,10 +40,10 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
 
 
 def _fetch(model: str) -> Path:
-    from . import models
+    from .models import download as download_model
 
     with Bar("B", model) as bar:
-        return models.download(model, progress=lambda done, total, name: bar.to(done, total))
+        return download_model(model, progress=lambda done, total, name: bar.to(done, total))
 
 
 def _report(todo: Plan) -> None:
