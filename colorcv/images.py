@@ -34,9 +34,11 @@ __all__ = ["Picture"]
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-# Pixels of a strip: at least as many as make calls worth while, at most what two cores keep
-# near them, and a 32nd of the picture between, since a strip takes about 100 bytes a pixel.
-_STRIP_LEAST, _STRIP_MOST, _STRIPS = 1 << 14, 1 << 17, 32
+# Pixels of a strip: a 24th of the picture, since the work on a strip takes about 50 bytes a pixel;
+# at least as many as make calls worth while, at most what stays near two cores. Those of them that
+# do not fit sRGB are mended so many at a time.
+_STRIPS, _STRIP_LEAST, _STRIP_MOST = 24, 1 << 12, 1 << 17
+_MENDED = 1 << 13
 
 
 class Picture:
@@ -185,10 +187,12 @@ class Picture:
         return luminance.reshape(strip.shape[:2])
 
     def _visible_lightness(self, full_hw: tuple[int, int], small_hw: tuple[int, int]) -> Floats:
+        scale = 1 if self._image.dtype.kind == "f" else np.iinfo(self._image.dtype).max
+
         def alpha() -> Iterator[tuple[int, Floats]]:
             for first, strip in self._strips():
                 whole = self._pixels[first : first + len(strip), :, 3]
-                yield first, np.ascontiguousarray(whole, np.float32)
+                yield first, np.clip(np.divide(whole, scale, dtype=np.float32), 0, 1)
 
         def weighted() -> Iterator[tuple[int, Floats]]:
             for (first, strip), (_, weight) in zip(self._strips(), alpha(), strict=True):
@@ -201,8 +205,8 @@ class Picture:
             return reduce_strips(lightness, full_hw, small_hw)
         light = reduce_strips(weighted(), full_hw, small_hw)
         mean = float(light.mean(dtype=np.float64)) / visible
-        # A thousandth of the mean opacity fills what is transparent without showing elsewhere.
-        some = 1e-3 * visible
+        # Fills what is transparent, and does not show where much else is.
+        some = 1e-3 * np.maximum(1 - opacity, 0)
         return np.asarray((light + some * mean) / (opacity + some), np.float32)
 
     def _grey(self, strip: Array) -> Array:
@@ -215,20 +219,27 @@ class Picture:
 
     def _merge(self, lightness: Floats, ab: Floats, out: Array) -> None:
         """Colour a strip of the result, (n, W, 3 or 4), leaving its alpha alone."""
+        channels = (0, 1, 2) if self._order == "bgr" else (2, 1, 0)
         if out.dtype != np.uint8:
-            bgr = bgr_from_lab(lightness.reshape(-1), ab.reshape(-1, 2)).reshape(*ab.shape[:2], 3)
-            out[..., :3] = _as_dtype(bgr if self._order == "bgr" else bgr[..., ::-1], out.dtype)
+            planes = bgr_from_lab(lightness.reshape(-1), ab.reshape(-1, 2))
+            for channel, plane in zip(channels, planes, strict=True):
+                out[..., channel] = _as_dtype(plane, out.dtype).reshape(lightness.shape)
             return
         lab = cv2.merge([lightness, np.ascontiguousarray(ab)]).reshape(*ab.shape[:2], 3)
         code = cv2.COLOR_LAB2BGR if self._order == "bgr" else cv2.COLOR_LAB2RGB
-        strip = cv2.convertScaleAbs(cv2.cvtColor(lab, code), alpha=255).reshape(lab.shape)
+        is_alone = out.shape[2] == 3 and not self._sideways
+        strip = out if is_alone else np.empty(lab.shape, np.uint8)
+        cv2.convertScaleAbs(cv2.cvtColor(lab, code), dst=strip, alpha=255)
         # OpenCV clips what sRGB cannot show, which changes lightness and hue.
         clipped = np.flatnonzero(cv2.inRange(strip, (1, 1, 1, 0), (254, 254, 254, 0)) == 0)
-        if clipped.size:
-            bgr = bgr_from_lab(lightness.reshape(-1)[clipped], ab.reshape(-1, 2)[clipped])
-            fitting = _as_dtype(bgr if self._order == "bgr" else bgr[:, ::-1], out.dtype)
-            strip.reshape(-1, 3)[clipped] = fitting
-        out[..., :3] = strip
+        pixels, light, chroma = strip.reshape(-1, 3), lightness.reshape(-1), ab.reshape(-1, 2)
+        for first in range(0, clipped.size, _MENDED):
+            some = clipped[first : first + _MENDED]
+            planes = bgr_from_lab(light.take(some), chroma.take(some, axis=0))
+            for channel, plane in zip(channels, planes, strict=True):
+                pixels[some, channel] = _as_dtype(plane, out.dtype)
+        if not is_alone:
+            out[..., :3] = strip
 
 
 def check_saturation(saturation: Any) -> None:

@@ -39,27 +39,37 @@ _BGR_FROM_XZ = np.array(
     ],
     np.float32,
 )
-# CIE 15: where the cube root of L* gives way to a straight line.
-_EPSILON, _KAPPA = 216 / 24389, 24389 / 27
+# Each curve is a power above one place and a straight line below it. They are computed as the
+# power of what lies above plus the line through what lies below: no branch, which would cost most
+# where a picture is dark.
+_LINE_OF_GAMMA, _LINE_OF_LINEAR = 0.04045, 0.0031308
+_EPSILON, _KAPPA, _DELTA = 216 / 24389, 24389 / 27, 6 / 29
 _FEW = 1e-12
 
 
 def linear_from_gamma(values: Floats) -> Floats:
     """Take the sRGB curve (IEC 61966-2-1) off: values in 0..1, any shape, to linear light."""
-    linear = _power(values * np.float32(1 / 1.055) + np.float32(0.055 / 1.055), 2.4)
-    return _where(values <= 0.04045, values * np.float32(1 / 12.92), linear)
+    linear = np.maximum(values, np.float32(_LINE_OF_GAMMA))
+    linear += np.float32(0.055)
+    linear *= np.float32(1 / 1.055)
+    return _plus_line(_power(linear, 2.4), values, _LINE_OF_GAMMA, 1 / 12.92)
 
 
 def gamma_from_linear(linear: Floats) -> Floats:
     """Put the sRGB curve (IEC 61966-2-1) on: linear light in 0..1, any shape, to values."""
-    values = _power(linear, 1 / 2.4) * np.float32(1.055) - np.float32(0.055)
-    return _where(linear <= 0.0031308, linear * np.float32(12.92), values)
+    values = _power(np.maximum(linear, np.float32(_LINE_OF_LINEAR)), 1 / 2.4)
+    values *= np.float32(1.055)
+    values -= np.float32(0.055)
+    values = _plus_line(values, linear, _LINE_OF_LINEAR, 12.92)
+    return np.clip(values, 0, 1, out=values)
 
 
 def lightness_from_luminance(luminance: Floats) -> Floats:
     """L* in 0..100 of the luminance Y in 0..1, any shape."""
-    lightness = _power(luminance, 1 / 3) * np.float32(116) - np.float32(16)
-    return _where(luminance <= _EPSILON, luminance * np.float32(_KAPPA), lightness)
+    lightness = _power(np.maximum(luminance, np.float32(_EPSILON)), 1 / 3)
+    lightness *= np.float32(116)
+    lightness -= np.float32(16)
+    return _plus_line(lightness, luminance, _EPSILON, _KAPPA)
 
 
 @lru_cache(maxsize=4)
@@ -73,7 +83,9 @@ def linear_table(levels: int) -> Floats:
 @lru_cache(maxsize=4)
 def lightness_table(levels: int) -> Floats:
     """L* of every value of an integer grey picture, (levels,) float32; do not write to it."""
-    return lightness_from_luminance(linear_table(levels))
+    luminance = linear_table(levels).astype(np.float64)
+    lightness = np.where(luminance <= _EPSILON, luminance * _KAPPA, 116 * np.cbrt(luminance) - 16)
+    return lightness.astype(np.float32)
 
 
 def bgr_from_lab(lightness: Floats, ab: Floats) -> Floats:
@@ -88,9 +100,9 @@ def bgr_from_lab(lightness: Floats, ab: Floats) -> Floats:
 
     Returns
     -------
-    (N, 3) float32
-        BGR in 0..1 with the sRGB curve on. Where the colour lies outside sRGB it is moved
-        towards the grey of the same luminance, in linear light, just as far as it must be.
+    (3, N) float32
+        Blue, green and red in 0..1 with the sRGB curve on. Where the colour lies outside sRGB it
+        is moved towards the grey of the same luminance, in linear light, just as far as it must be.
     """
     fy = (lightness + np.float32(16)) * np.float32(1 / 116)
     luminance = np.clip(_cube(fy), 0, 1)
@@ -105,8 +117,7 @@ def bgr_from_lab(lightness: Floats, ab: Floats) -> Floats:
     lowest /= -np.maximum(luminance, _FEW)
     planes /= np.maximum(np.maximum(highest, lowest), 1)
     planes += luminance
-    planes = gamma_from_linear(np.clip(planes, 0, 1, out=planes))
-    return np.ascontiguousarray(planes.T)
+    return gamma_from_linear(planes)
 
 
 def upsample_chroma(ab: Floats, lightness: Floats) -> Floats:
@@ -151,19 +162,23 @@ def upsample_chroma(ab: Floats, lightness: Floats) -> Floats:
 
 def _cube(f: Floats) -> Floats:
     """X/Xn, Y/Yn or Z/Zn of the f that Lab is made of: a cube above 6/29, a line below."""
-    return _where(f <= 6 / 29, (f - np.float32(16 / 116)) * np.float32(116 / _KAPPA), f * f * f)
+    above = np.maximum(f, np.float32(_DELTA))
+    return _plus_line(above * above * above, f, _DELTA, 116 / _KAPPA)
+
+
+def _plus_line(above: Floats, values: Floats, end: float, slope: float) -> Floats:
+    """Add a line of this slope through what lies below its end, where it is 0."""
+    line = np.minimum(values, np.float32(end))
+    line -= np.float32(end)
+    line *= np.float32(slope)
+    above += line
+    return above
 
 
 def _power(values: Floats, exponent: float) -> Floats:
     # cv2.pow is several times as fast as NumPy's where NumPy has no AVX-512 to use.
     flat = np.ascontiguousarray(values).reshape(1, -1)
     return np.asarray(cv2.pow(flat, exponent), np.float32).reshape(values.shape)
-
-
-def _where(mask: npt.NDArray[np.bool_], chosen: Floats, other: Floats) -> Floats:
-    if mask.any():
-        np.copyto(other, chosen, where=mask)
-    return other
 
 
 def _blur(array: Floats) -> Floats:
