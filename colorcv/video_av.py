@@ -61,6 +61,7 @@ class AvReader:
         self.path = path
         self.notes: list[str] = []
         self.damaged = 0
+        self._next_pts = 0
         self._input_hw = input_hw
         self._start, self._end = start, end
         try:
@@ -82,16 +83,17 @@ class AvReader:
 
     def _open(self, with_sound: bool) -> None:
         streams = self.container.streams
-        best: Any = streams.best("video")
-        if best is None or best.disposition & av.stream.Disposition.attached_pic:
-            raise VideoError(f"{self.path} has no video stream: there is nothing to colour in it")
-        if best.codec_context is None:
-            raise VideoError(f"{self.path}: FFmpeg has no decoder for its video")
+        covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+        films = [s for s in streams.video if s.codec_context and not s.disposition & covers]
+        if not films:
+            raise VideoError(f"{self.path} has no video that FFmpeg can decode: is it a film?")
+        best: Any = max(films, key=lambda s: s.width * s.height)  # of equals the first
         self.stream = best
         best.thread_type = "AUTO"
-        films = [s for s in streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if len(films) > 1:
-            self.notes.append(f"of {len(films)} video streams number {best.index} was coloured")
+            self.notes.append(
+                f"of {len(films)} video streams the largest was coloured (stream {best.index})"
+            )
         self.audio: list[Any] = [s for s in streams.audio if s.codec_context] if with_sound else []
         self.subtitles: list[Any] = list(streams.subtitles) if with_sound else []
         for kind, others in (("attachment", streams.attachments), ("data", streams.data)):
@@ -185,21 +187,19 @@ class AvReader:
         for early in self._early:
             packet(early)
         shot(self._shot(self._first))
-        last_pts: int = self._first.pts
+        last_pts, moved = int(self._first.pts), 0
         for item in self._items:
             if not isinstance(item, av.VideoFrame):
                 packet(item)
                 continue
-            if item.pts <= last_pts:
-                item.pts = last_pts + 1  # an encoder takes no time stamp twice
-                self.stamped_anew = True
-            last_pts = item.pts
-            shot(self._shot(item))
-        self._ended(float(last_pts * self.time_base))
-        if self.stamped_anew:
-            self.notes.append("time stamps that did not grow were moved by one tick each")
-
-    stamped_anew = False
+            frame: Any = item
+            if frame.pts <= last_pts:
+                frame.pts, moved = last_pts + 1, moved + 1  # no encoder takes a time twice
+            last_pts = frame.pts
+            shot(self._shot(frame))
+        self._note_early_end(float(last_pts * self.time_base))
+        if moved:
+            self.notes.append(f"{moved} time stamp(s) that did not grow were moved by a tick")
 
     def _shot(self, frame: Any) -> AvShot:
         frame = self.readable(frame)
@@ -236,6 +236,8 @@ class AvReader:
         going = {self.stream.index, *(s.index for s in self.audio)}
         for packet in self._packets():
             if packet.stream.index == self.stream.index:
+                if self.stream.index not in going:
+                    continue
                 for frame in self._frames_of(packet):
                     at = frame.pts * self.time_base
                     if end is not None and at >= end:
@@ -281,15 +283,14 @@ class AvReader:
             self._next_pts = frame.pts + max(1, round(1 / (self.rate * self.time_base)))
         return list(frames)
 
-    _next_pts = 0
-
-    def _ended(self, last_s: float) -> None:
+    def _note_early_end(self, last_s: float) -> None:
         whole = self.duration_s
         if self._end is not None or whole is None:
             return
-        first = float(self._beginning) if not self._start else -self._start
-        end_s = last_s + float(1 / self.rate) - first
-        if end_s < whole - max(0.5, 2 / float(self.rate)):
+        # Some containers count their duration from 0, some from the first frame.
+        end_s = last_s + float(1 / self.rate) + (self._start or 0)
+        slack_s = max(0.5, 2 / float(self.rate))
+        if max(end_s, end_s - float(self._beginning)) < whole - slack_s:
             self.notes.append(f"the film ends at {end_s:.2f} s of the {whole:.2f} s it announces")
 
     def close(self) -> None:

@@ -57,6 +57,16 @@ def encoder_for(codec: str, quality: int | None, suffix: str) -> tuple[str, str,
     return codec, encoder, options
 
 
+# Time stamps stay what they are, and a film in MP4 starts before it is fully loaded.
+MUXER_OPTIONS = {
+    **dict.fromkeys((".mp4", ".m4v", ".mov"), ("movflags", "+faststart")),
+    **dict.fromkeys((".mkv", ".webm"), ("avoid_negative_ts", "disabled")),
+    **dict.fromkeys((".ts", ".m2ts", ".mts"), ("mpegts_copyts", "1")),
+}
+# Containers that store no time of showing: no frame may be shown in another order than decoded.
+WITHOUT_REORDERING = {".avi", ".ts", ".m2ts", ".mts", ".flv"}
+
+
 class AvWriter:
     """Encode frames into a new file, and take the other streams of the source along.
 
@@ -94,11 +104,10 @@ class AvWriter:
             self.notes.append(f"{bits}-bit luma is written with 8 bits, all that {codec} takes")
         elif bits > 8 and codec == "h264":
             self.notes.append("10-bit H.264 was written; some browsers do not play it (hevc, av1)")
-        flags = {"avoid_negative_ts": "disabled"} if path.suffix.lower() == ".mkv" else {}
-        if path.suffix.lower() in (".mp4", ".m4v", ".mov"):
-            flags["movflags"] = "+faststart"
+        suffix = path.suffix.lower()
+        muxer = dict([MUXER_OPTIONS[suffix]]) if suffix in MUXER_OPTIONS else {}
         try:
-            self.container = av.open(f"file:{path}", "w", container_options=flags)
+            self.container = av.open(f"file:{path}", "w", container_options=muxer)
         except (av.error.FFmpegError, ValueError, OSError) as err:
             raise VideoError(
                 f"a film cannot be written as {path.suffix}: {plain(err)}; "
@@ -111,10 +120,12 @@ class AvWriter:
             raise VideoError(
                 f"{path.suffix} does not take {codec}: choose .mp4 or .mkv for the output"
             ) from err
+        if suffix in WITHOUT_REORDERING:
+            stream.max_b_frames = 0
         stream.width, stream.height = size_wh
         stream.pix_fmt = self.pixel_format
         stream.codec_context.time_base = stream.time_base = time_base
-        if codec == "hevc" and "movflags" in flags:
+        if codec == "hevc" and "movflags" in muxer:
             stream.codec_context.codec_tag = "hvc1"  # the one that Apple's players take
         self.stream = stream
         self._rate, self._time_base = rate, time_base

@@ -16,6 +16,7 @@ __all__ = ["Unfinished", "check_output", "default_output"]
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _TEMPORARY = re.compile(r"^\..*\.colorcv-([0-9a-f]{8})-([0-9]+)\.[^.]*$")
+_ACTIVE: set[Path] = set()  # what this process is writing
 # Containers that take H.264 (or VP9, for .webm); a source of another kind is written as .mp4.
 KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".flv"}
 
@@ -68,12 +69,15 @@ class Unfinished:
         self.path = output.with_name(
             f".{output.stem[:80]}.colorcv-{_HOST}-{os.getpid()}{output.suffix}"
         )
-        if self.path.exists():
+        if self.path in _ACTIVE:
             raise VideoError(f"{output} is being written already by this process")
+        self.discard()  # left by a dead process that had the same number, as in containers
+        _ACTIVE.add(self.path)
 
-    def beside(self, mark: str) -> Path:
-        """Return another temporary name of this output, with a mark."""
-        return self.path.with_name(f".{mark}{self.path.name}")
+    @property
+    def with_sound(self) -> Path:
+        """A second temporary name, for the film that a muxer has given its sound."""
+        return self.path.with_name(f".sound{self.path.name}")
 
     def finish(self) -> None:
         """Bring what was written to the disk, then give it its final name.
@@ -103,9 +107,11 @@ class Unfinished:
                 os.close(folder)
 
     def discard(self) -> None:
-        """Remove the temporary file, if it is still there."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        """Remove the temporary files, if they are still there."""
+        _ACTIVE.discard(self.path)
+        for path in (self.path, self.with_sound):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _rename_new(source: Path, target: Path) -> None:

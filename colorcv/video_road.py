@@ -151,7 +151,7 @@ def _road_of_opencv(
             )
 
         def add_sound() -> tuple[str, str]:
-            with_sound = unfinished.beside("sound")
+            with_sound = unfinished.with_sound
             done = video_cv.add_sound(unfinished.path, source, with_sound, start=start, end=end)
             if with_sound.exists():
                 with_sound.replace(unfinished.path)
