@@ -358,12 +358,12 @@ def test_memory_is_bounded_by_the_result(shape: tuple[int, ...], dtype: type) ->
     tracemalloc.start()
     try:
         picture = Picture(image)
-        picture.lightness_at((224, 224))
+        small = picture.lightness_at((224, 224))
         result = picture.colored(chroma)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 3 * result.nbytes
+    assert peak <= 3 * result.nbytes + 4 * small.nbytes  # what has the network's size is its own
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
