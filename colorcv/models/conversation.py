@@ -148,7 +148,7 @@ def _reason(error: BaseException) -> str:
         chain.append(inner)
     if any(isinstance(each, _CUT) for each in chain):
         return "the connection was cut"
-    root = chain[-1]
+    root = next(each for each in reversed(chain) if isinstance(each, _NETWORK_ERRORS))
     text = (root.strerror if isinstance(root, OSError) else None) or str(root)
     text = " ".join(text.split())[:200] or type(root).__name__
     if isinstance(error, requests.exceptions.ProxyError):

@@ -220,7 +220,7 @@ def _take_body(
         if answer.headers.get("Transfer-Encoding", "").lower() == "chunked":
             part.cut_to(start)  # it ended as its sender meant it to: it is another file
             raise _Failure(f"sent only {got:,} of {file.size:,} bytes")
-        raise _Failure(f"the connection ended after {got:,} of {file.size:,} bytes", again=True)
+        raise _Failure(f"the connection was cut after {got:,} of {file.size:,} bytes", again=True)
 
 
 def _steady(chunks: Iterator[bytes]) -> Iterator[bytes]:
