@@ -61,6 +61,7 @@ class AvReader:
         self.path = path
         self.notes: list[str] = []
         self.damaged = 0
+        self.varies = False  # whether it does, every frame keeps its time
         self._next_pts = 0
         self._input_hw = input_hw
         self._start, self._end = start, end

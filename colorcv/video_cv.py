@@ -65,6 +65,7 @@ class CvReader:
             raise VideoError(f"{what} cannot be opened by OpenCV: is it there, and a film?")
         fps = float(self.capture.get(cv2.CAP_PROP_FPS))
         self.is_live = self.path is None
+        self.varies = False
         self._is_camera = isinstance(source, int)
         self._opened_at, self._last_s = time.monotonic(), -math.inf
         self.rate = Fraction(fps if 0 < fps <= 1000 else 25).limit_denominator(1001)
@@ -103,10 +104,8 @@ class CvReader:
         expected = self.total
         if current is None and expected and count < expected - max(2, float(self.rate) / 2):
             self.notes.append(f"the film ends after {count} of the {expected} frames it announces")
-        # What varies by more than a frame is no rounding of time stamps.
-        self.varies = not self.is_live and late > 1.5 / float(self.rate)
-
-    varies = False
+        # What is off by more than a frame is no rounding of time stamps.
+        self.varies = not self._is_camera and late > 1.5 / float(self.rate)
 
     def _next(self) -> CvShot | None:
         ok, frame = self.capture.read()

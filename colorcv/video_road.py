@@ -73,6 +73,7 @@ class Road:
     paint: Callable[[Any, Float32], Any]  # a shot and its chroma to what the writer takes
     audio: tuple[str, str]
     add_sound: Callable[[], tuple[str, str]] | None = None
+    constant_rate: bool = False  # the writer knows no other
 
 
 def open_road(
@@ -169,7 +170,7 @@ def _road_of_opencv(
     def paint(shot: video_cv.CvShot, chroma: Float32) -> Any:
         return video_cv.paint(shot, chroma, saturation, compare)
 
-    return Road(reader, writer, size_wh, paint, state, add_sound)
+    return Road(reader, writer, size_wh, paint, state, add_sound, constant_rate=True)
 
 
 def even(side: int) -> int:
@@ -220,6 +221,10 @@ def travel(
         seconds["chroma"] = seconds.pop("painting", 0.0) + max(
             0.0, busy - waiting - seconds.get("network", 0.0)
         )
+        if reader.varies and road.constant_rate:
+            writer.notes.append(
+                "the frame rate varies and was made constant: sound may drift (PyAV keeps it)"
+            )
         if road.add_sound is not None:
             road.audio = road.add_sound()
         finished = True

@@ -14,38 +14,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from colorcv import ImageError, OptionError, VideoError
 from colorcv.video import colorize_video, default_output, frames, has_pyav, preview
 from colorcv.video_file import Unfinished
 from colorcv.video_yuv import Luma, chroma_planes
+from tests.oracles.cv_clips import Bgr, grey_frames, opencv_clip, whole
 from tests.oracles.films import StandIn, texture
 
-Bgr = npt.NDArray[np.uint8]
-
 KILLS = int(os.environ.get("COLORCV_TEST_KILLS", "3"))
-
-
-def grey_frames(count: int, hw: tuple[int, int] = (48, 64), seed: int = 0) -> list[Bgr]:
-    """BGR frames of a slow pan in grey."""
-    height, width = hw
-    wide = np.clip(125 + 40 * texture(seed, (height, width + count), 1, 8)[..., 0], 0, 255)
-    grey = wide.astype(np.uint8)
-    return [np.dstack([grey[:, i : i + width]] * 3) for i in range(count)]
-
-
-def opencv_clip(path: Path, count: int = 20, hw: tuple[int, int] = (48, 64)) -> list[Bgr]:
-    """Write a film with OpenCV alone, MJPG in AVI or MPEG-4 in MP4."""
-    code = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
-    writer = cv2.VideoWriter(str(path), code, 24, hw[::-1])
-    assert writer.isOpened()
-    made = grey_frames(count, hw)
-    for frame in made:
-        writer.write(frame)
-    writer.release()
-    return made
 
 
 class TestFrames:
@@ -251,13 +229,6 @@ class TestWholeOrNotThere:
         assert "VideoError" in errors
         assert "disk" in errors.splitlines()[-1]
         assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
-
-
-def whole(path: Path) -> int:
-    capture, count = cv2.VideoCapture(str(path)), 0
-    while capture.grab():
-        count += 1
-    return count
 
 
 class TestChromaPlanes:

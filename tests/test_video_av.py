@@ -17,6 +17,7 @@ av = pytest.importorskip("av")
 from colorcv import OptionError, VideoError  # noqa: E402
 from colorcv.video import VideoResult, colorize_video  # noqa: E402
 from tests.oracles.clips import contents, luma_frames, make_clip  # noqa: E402
+from tests.oracles.cv_clips import Capture, grey_frames  # noqa: E402
 from tests.oracles.films import StandIn, psnr  # noqa: E402
 
 
@@ -320,6 +321,21 @@ class TestColour:
         make_clip(tmp_path / "film.mp4", luma=luma)
         result = color("film.mp4")
         assert (result.scene_cuts, result.cut_frames) == (1, (11,))
+
+
+class TestCamera:
+    def test_what_is_read_like_a_camera_keeps_its_times(self, tmp_path: Path) -> None:
+        times = [0.0, 0.04, 0.08, 0.5, 0.54, 0.7]
+        made = grey_frames(6, (47, 64))
+        capture = Capture(made, times)
+        result = colorize_video(capture, tmp_path / "out.mp4", colorizer=StandIn(), compare=True)
+        after = contents(result.path)
+        assert [float(time) for time in after.video_times] == pytest.approx(times, abs=1e-4)
+        assert result.size_wh == after.size_wh == (128, 48)
+        assert (after.matrix, after.color_range) == (1, 1)
+        assert any("odd" in note for note in result.notes)
+        expected = 16 + made[2][..., 0] * (219 / 255)
+        assert np.abs(after.luma[2][:47, :64] - expected).mean() < 3
 
 
 class TestDamage:
