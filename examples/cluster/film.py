@@ -1,0 +1,228 @@
+"""Colour a long film on a Dask cluster, in pieces that begin at scene cuts.
+
+    python film.py FILM [OUTPUT] [--scheduler tcp://host:8786] [--piece 30] [--model lite]
+
+Colours never travel across a cut, so a piece that begins at one gets the very colours that it has
+in the whole film. The pieces are coloured by `colorcv.colorize_video` on the workers, and joined
+packet by packet with the film's own time stamps and sound. The film's folder and the output's
+must be there under the same names on every machine (NFS or the like). Needs PyAV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from distributed import Client, as_completed
+from tqdm import tqdm
+
+import colorcv
+
+# The library's own reader and eye for cuts: so they fall where they fall on one machine.
+from colorcv.temporal import is_cut
+from colorcv.video_av import AvReader
+
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A film's time stamps, and where it is cut: frames counted from 0."""
+
+    time_base: Fraction
+    pts: list[int]
+    cuts: list[int]
+    beginning: Fraction  # seconds
+
+    def pieces(self, seconds: float) -> list[tuple[int, int]]:
+        """First frame and end of each piece: whole scenes, together at least so long."""
+        edges = [0]
+        for cut in self.cuts:
+            if (self.pts[cut] - self.pts[edges[-1]]) * self.time_base >= seconds:
+                edges.append(cut)
+        return list(zip(edges, [*edges[1:], len(self.pts)], strict=True))
+
+    def time_before(self, frame: int) -> float | None:
+        """A time between a frame and the one before it, in seconds from the film's beginning."""
+        if frame in (0, len(self.pts)):
+            return None
+        middle = Fraction(self.pts[frame - 1] + self.pts[frame], 2)
+        return float(middle * self.time_base - self.beginning)
+
+
+def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
+    """Decode the film once, without colouring it."""
+    reader = AvReader(film, input_hw, start=None, end=None, with_sound=False)
+    reader.set_output_format("yuv420p10le" if reader.bits > 8 else "yuv420p")
+    start = Fraction(reader.container.start_time or 0, av.time_base)
+    plan, last = Plan(reader.time_base, [], [], start), None
+    with tqdm(total=reader.total, desc="finding cuts", unit="frame") as bar:
+
+        def look(shot: Any) -> None:
+            nonlocal last
+            if last is not None and is_cut(last, shot.lightness):
+                plan.cuts.append(len(plan.pts))
+            plan.pts.append(shot.frame.pts)
+            last = shot.lightness
+            bar.update()
+
+        reader.read(look, lambda packet: None)
+    reader.close()
+    return plan
+
+
+def color_piece(
+    film: str, part: str, start: float | None, end: float | None, options: dict[str, Any]
+) -> int:
+    """Colour one piece on a worker; its name appears when it is complete. Gives its frames."""
+    import colorcv
+
+    # A second try, after a worker died at the wrong moment, writes over the first.
+    result = colorcv.colorize_video(
+        film, part, start=start, end=end, audio="none", overwrite=True, **options
+    )
+    return result.frames
+
+
+def color_film(client: Client, film: Path, output: Path, seconds: float, **options: Any) -> Plan:
+    """Colour a film on the cluster; the output appears when it is complete."""
+    model = options.get("model", "zhang2016")
+    plan = find_cuts(film, client.submit(input_hw, model, retries=RETRIES).result())
+    pieces = plan.pieces(seconds)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+        parts = [Path(folder) / f"{i:05d}{output.suffix}" for i in range(len(pieces))]
+        going = {
+            client.submit(
+                color_piece,
+                str(film),
+                str(part),
+                plan.time_before(first),
+                plan.time_before(end),
+                options,
+                pure=False,
+                retries=RETRIES,
+            ): end - first
+            for part, (first, end) in zip(parts, pieces, strict=True)
+        }
+        with tqdm(total=len(plan.pts), desc="colouring", unit="frame") as bar:
+            for future in as_completed(going):
+                if future.result() != going[future]:
+                    raise colorcv.VideoError(
+                        f"a piece has {future.result()} frames, not {going[future]}"
+                    )
+                bar.update(going[future])
+        whole = Path(folder) / f"whole{output.suffix}"
+        join(parts, plan, film, whole)
+        whole.replace(output)
+    return plan
+
+
+def input_hw(model: str) -> tuple[int, int]:
+    """The size that the model looks at; asked of a worker, since this machine may have no model."""
+    import colorcv
+
+    return colorcv.Colorizer(model).input_hw
+
+
+def join(parts: list[Path], plan: Plan, film: Path, output: Path) -> None:
+    """Put the pieces behind each other, with the film's time stamps, beside the film's sound."""
+    options = {"movflags": "+faststart"} if output.suffix.lower() in (".mp4", ".mov") else {}
+    if output.suffix.lower() == ".mkv":
+        options = {"avoid_negative_ts": "disabled"}  # sound that begins before the picture does
+    with (
+        av.open(str(film)) as source,
+        av.open(str(output), "w", container_options=options) as joined,
+        av.open(str(parts[0])) as first,
+    ):
+        picture = joined.add_stream_from_template(first.streams.video[0])
+        picture.time_base = plan.time_base
+        sound = {s.index: joined.add_stream_from_template(s) for s in source.streams.audio}
+        streams = [picture_packets(parts, plan, picture)]
+        if sound:
+            streams.append(sound_packets(source, sound))
+        for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
+            joined.mux(packet)
+
+
+def picture_packets(parts: list[Path], plan: Plan, stream: Any) -> Iterator[Any]:
+    """Packets of the pieces, each with the time stamp that its frame has in the film."""
+    delay = max(reordering(part) for part in parts)
+    usual = plan.pts[1] - plan.pts[0] if len(plan.pts) > 1 else 1
+    decode_times = [plan.pts[0] - usual * i for i in range(delay, 0, -1)] + plan.pts
+    done = 0
+    for part in parts:
+        times = dict(zip(sorted(all_pts(part)), plan.pts[done:], strict=False))
+        with av.open(str(part)) as container:
+            for packet in container.demux(video=0):
+                if packet.size:
+                    length = packet.duration * packet.time_base
+                    packet.pts, packet.dts = times[packet.pts], decode_times[done]
+                    packet.time_base = plan.time_base
+                    packet.duration = round(length / plan.time_base)
+                    packet.stream = stream
+                    done += 1
+                    yield packet
+
+
+def all_pts(part: Path) -> list[int]:
+    with av.open(str(part)) as container:
+        return [packet.pts for packet in container.demux(video=0) if packet.size]
+
+
+def reordering(part: Path) -> int:
+    """How many frames a packet is ahead of its turn at most, as B-frames want it."""
+    times = all_pts(part)
+    rank = {pts: i for i, pts in enumerate(sorted(times))}
+    return max(i - rank[pts] for i, pts in enumerate(times))
+
+
+def sound_packets(source: Any, streams: dict[int, Any]) -> Iterator[Any]:
+    for packet in source.demux(list(source.streams.audio)):
+        if packet.size and packet.dts is not None:
+            packet.stream = streams[packet.stream.index]
+            yield packet
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Colour a long film on a Dask cluster.")
+    parser.add_argument("film", type=Path)
+    parser.add_argument("output", type=Path, nargs="?")
+    parser.add_argument("--scheduler", help="tcp://host:8786; default: workers on this machine")
+    parser.add_argument("--workers", type=int, default=2, help="where there is no --scheduler")
+    parser.add_argument("--piece", type=float, default=30, help="seconds of a piece, at least")
+    parser.add_argument("--model", default="lite")
+    parser.add_argument("--codec", default="auto")
+    parser.add_argument("--saturation", type=float, default=1.0)
+    options = parser.parse_args()
+    film = options.film.resolve()
+    output = (options.output or film.with_stem(f"{film.stem}.color")).resolve()
+    if not film.is_file():
+        parser.error(f"{film} is not there")
+    if output.exists():
+        parser.error(f"{output} exists already")
+    own = {"n_workers": options.workers, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(options.scheduler, **({} if options.scheduler else own)) as client:
+        plan = color_film(
+            client,
+            film,
+            output,
+            options.piece,
+            model=options.model,
+            codec=options.codec,
+            saturation=options.saturation,
+        )
+    pieces = len(plan.pieces(options.piece))
+    print(f"{output}: {len(plan.pts)} frames, {len(plan.cuts)} cuts, {pieces} pieces")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
