@@ -236,12 +236,12 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
     out += [
         "### A photo end to end, full size, 8-bit BGR array to array\n",
         table(
-            ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv peak MB", "peer peak MB"],
+            ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv MB", "peer MB"],
             rows,
         ),
         f"{HUGE[0]} × {HUGE[1]} (picture and result {megabytes:.0f} MB each): colorcv's peak is "
-        f"{huge[2]:.0f} MB; above the network and the caller's picture that is {above:.2f} times "
-        f"the result, the result included ({seconds:.0f} s with start-up and making the picture).\n",
+        f"{huge[2]:.0f} MB; above the network and the caller's picture {above:.2f} times "
+        f"the result, itself included ({seconds:.0f} s with start-up and making it).\n",
     ]  # fmt: skip
 
     with (
@@ -327,7 +327,7 @@ def main() -> None:
             for python in arguments.python or [sys.executable]
         ]
     head = (
-        f"# Measured\n\nWritten by `python -m benchmarks.run`; times are medians of {arguments.rounds} "
+        f"# Measured\n\nBy `python -m benchmarks.run`; times are medians of {arguments.rounds} "
         f"turns, two threads, full-size weights seeded at random.\n\n{machine()}\n"
     )
     arguments.output.write_text("\n".join([head, *parts]))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Job", "Plan", "plan"]
+__all__ = ["Job", "Plan", "beside", "plan"]
 
 # What the results are called beside their inputs: grandmother.jpg -> grandmother.color.jpg
 MARK = ".color"
@@ -30,7 +30,18 @@ class Plan:
     left_alone: int = 0
 
 
-def plan(inputs: Sequence[str], output: str | None, *, suffixes: Collection[str]) -> Plan:
+def beside(source: Path) -> Path:
+    """Name the result that stands beside its input: grandmother.jpg, grandmother.color.jpg."""
+    return source.with_name(source.stem + MARK + source.suffix)
+
+
+def plan(
+    inputs: Sequence[str],
+    output: str | None,
+    *,
+    suffixes: Collection[str],
+    name: Callable[[Path], Path] = beside,
+) -> Plan:
     """Pair inputs with outputs.
 
     Parameters
@@ -43,22 +54,31 @@ def plan(inputs: Sequence[str], output: str | None, *, suffixes: Collection[str]
     suffixes : collection of str
         What to take from folders, in lower case with the dot. Earlier results
         (``*.color.*``), hidden files and the output folder itself are passed over.
+    name : callable
+        Names the result that stands beside an input. Its suffix is also taken under a folder.
     """
     result = Plan()
-    for source, target in _pairs(inputs, output, suffixes, result):
+    for source, target in _pairs(inputs, output, suffixes, name, result):
         result.jobs.append(Job(source, target))
     _refuse_clashes(result)
     return result
 
 
 def _pairs(
-    inputs: Sequence[str], output: str | None, suffixes: Collection[str], result: Plan
+    inputs: Sequence[str],
+    output: str | None,
+    suffixes: Collection[str],
+    beside: Callable[[Path], Path],
+    result: Plan,
 ) -> Iterator[tuple[Path | None, Path | None]]:
+    def under(folder: Path, source: Path) -> Path:
+        return (folder / source).with_suffix(beside(source).suffix)
+
     to_stdout = output == "-"
     out = Path(output) if output is not None and not to_stdout else None
-    for name in inputs:
-        source = Path(name)
-        if name == "-":
+    for given in inputs:
+        source = Path(given)
+        if given == "-":
             if out is not None and _is_folder_name(output, inputs):
                 out.mkdir(parents=True, exist_ok=True)
                 yield None, out / "stdin.png"
@@ -69,15 +89,15 @@ def _pairs(
                 result.problems.append(f"{source}: a folder cannot go to standard output")
                 continue
             for found in _walk(source, out, suffixes, result):
-                yield found, out / found.relative_to(source) if out else _beside(found)
+                yield found, under(out, found.relative_to(source)) if out else beside(found)
         elif not source.exists():
             result.problems.append(f"{source}: there is no such file")
         elif to_stdout:
             yield source, None
         elif out is None:
-            yield source, _beside(source)
+            yield source, beside(source)
         elif _is_folder_name(output, inputs):
-            yield source, out / source.name
+            yield source, under(out, Path(source.name))
         else:
             yield source, out
 
@@ -86,10 +106,6 @@ def _is_folder_name(output: str | None, inputs: Sequence[str]) -> bool:
     """Whether the output is meant as a folder: it is one, says so, or has to hold several."""
     assert output is not None
     return len(inputs) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir()
-
-
-def _beside(source: Path) -> Path:
-    return source.with_name(source.stem + MARK + source.suffix)
 
 
 def _walk(

@@ -59,16 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
     image.set_defaults(run=commands.image)
     image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
-    image.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="a file for one input, else a folder (the tree of an input folder is kept); - is"
-        " standard output; default: <stem>.color<suffix> beside each input",
-    )
-    _add_model_options(image)
-    image.add_argument("--compare", action="store_true", help="write before and after side by side")
-    image.add_argument("--force", action="store_true", help="write over existing files")
+    _add_common_options(image)
+
+    video = subcommands.add_parser("video", help="colour films: files or folders")
+    video.set_defaults(run=commands.video)
+    video.add_argument("inputs", nargs="+", metavar="IN", help="a film or a folder")
+    _add_common_options(video)
+    _add_film_options(video)
 
     download = subcommands.add_parser(
         "download", help="fetch a model's files before they are needed"
@@ -83,7 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a file for one input, else a folder (the tree of an input folder is kept);"
+        " default: <stem>.color<suffix> beside each input; - is standard output, for photos",
+    )
     parser.add_argument(
         "--model",
         default="zhang2016",
@@ -112,3 +116,50 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--low-memory", action="store_true", help="least memory for the network, slower"
     )
+    parser.add_argument(
+        "--compare", action="store_true", help="write before and after side by side"
+    )
+    parser.add_argument("--force", action="store_true", help="write over existing files")
+
+
+def _add_film_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preview",
+        type=_count,
+        metavar="N",
+        help="write N evenly spaced coloured stills (.png) instead of the film",
+    )
+    parser.add_argument("--start", type=float, metavar="S", help="begin at this second")
+    parser.add_argument("--end", type=float, metavar="S", help="end at this second")
+    parser.add_argument(
+        "--audio",
+        choices=("auto", "keep", "none"),
+        default="auto",
+        help="auto keeps the sound where it can (default), keep or fail, or none",
+    )
+    parser.add_argument(
+        "--codec",
+        default="auto",
+        metavar="C",
+        help="auto (H.264; default), hevc, vp9, av1, ffv1...",
+    )
+    parser.add_argument(
+        "--quality", type=int, metavar="Q", help="CRF: smaller is better and larger (needs PyAV)"
+    )
+    parser.add_argument(
+        "--keyframe-interval",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="the network runs on every Nth frame and at cuts (default 8)",
+    )
+    parser.add_argument(
+        "--no-smooth", action="store_true", help="do not steady the colours in time"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return number

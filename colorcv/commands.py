@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from .bars import Bar
 from .batch import Job, Plan, plan
-from .errors import ImageError
+from .errors import ImageError, VideoError
 
 if TYPE_CHECKING:
     from .colorizer import Colorizer
 
-__all__ = ["download", "image", "info"]
+__all__ = ["download", "image", "info", "video"]
 
 OK, SOME_FAILED, USAGE, NO_MODEL = 0, 1, 2, 3
 
 PICTURES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".pxm", ".ras", ".sr", ".tif", ".tiff", ".webp"}
+)
+FILMS = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
+    | {".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
 
 
@@ -100,6 +104,81 @@ def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) ->
         suffix = ".png" if job.source is None else job.source.suffix
         sys.stdout.buffer.write(files.encode_image(suffix, result, photo.metadata))
         sys.stdout.buffer.flush()
+
+
+def video(arguments: argparse.Namespace) -> int:
+    """Colour films, one after the other."""
+    from .video import default_output
+
+    todo = plan(arguments.inputs, arguments.output, suffixes=FILMS, name=default_output)
+    piped = [job for job in todo.jobs if job.source is None or job.target is None]
+    todo.problems += ["a film cannot be piped: name files" for _ in piped]
+    todo.jobs = [job for job in todo.jobs if job not in piped]
+    _report(todo)
+    if not todo.jobs:
+        sys.stderr.write("colorcv: there is nothing to colour\n")
+        return SOME_FAILED
+    colorizer = _colorizer(arguments)
+    failed = len(todo.problems)
+    for job in todo.jobs:
+        try:
+            color = _preview if arguments.preview else _film
+            color(job, colorizer, arguments)
+        except (VideoError, ImageError, OSError, MemoryError) as err:
+            failed += 1
+            sys.stderr.write(f"colorcv: {err or type(err).__name__}\n")
+    return SOME_FAILED if failed else OK
+
+
+def _film(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+    from .video import colorize_video
+
+    assert job.source is not None
+    assert job.target is not None
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with Bar("frames", job.source.name) as bar:
+        result = colorize_video(
+            job.source,
+            job.target,
+            colorizer=colorizer,
+            keyframe_interval=arguments.keyframe_interval,
+            smooth=not arguments.no_smooth,
+            saturation=arguments.saturation,
+            codec=arguments.codec,
+            quality=arguments.quality,
+            audio=arguments.audio,
+            start=arguments.start,
+            end=arguments.end,
+            progress=bar.to,
+            overwrite=arguments.force,
+            compare=arguments.compare,
+        )
+    print(result.path)
+    lines = [
+        f"{result.frames} frames, {result.duration_s:.1f} s of film in {result.seconds:.1f} s "
+        f"({result.frames_per_second:.1f} frames per second); the network ran "
+        f"{result.network_runs} times, {result.scene_cuts} cuts",
+        f"sound: {result.audio} ({result.audio_reason})",
+        *result.notes,
+    ]
+    sys.stderr.write("".join(f"colorcv: {job.source.name}: {line}\n" for line in lines))
+
+
+def _preview(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+    from . import files
+    from .video import preview
+
+    assert job.source is not None
+    assert job.target is not None
+    stills = preview(
+        job.source, arguments.preview, colorizer=colorizer, saturation=arguments.saturation
+    )
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    for number, (_, frame, colored) in enumerate(stills, 1):
+        target = job.target.with_name(f"{job.target.stem}.{number:02}.png")
+        picture = files.side_by_side(frame, colored) if arguments.compare else colored
+        files.write_image(target, picture, overwrite=arguments.force)
+        print(target)
 
 
 def download(arguments: argparse.Namespace) -> int:

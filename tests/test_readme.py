@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from .test_cli_video import make_film
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -28,6 +30,7 @@ COMMANDS = [
 def album(tmp_path: Path) -> Path:
     for photo in (ROOT / "examples" / "photos").glob("*.jpg"):
         shutil.copy(photo, tmp_path)
+    make_film(tmp_path / "film.mp4")
     return tmp_path
 
 
