@@ -34,10 +34,14 @@ _DATA: dict[int, tuple[npt.DTypeLike, int]] = {
 
 @dataclass(frozen=True)
 class Blob:
-    """One blob: `values` is flat, float16, 32 or 64, and a view into the mapped file."""
+    """One blob: `values` is flat, float16, 32 or 64, and a view into the mapped file.
+
+    `offset` is where in the file they stand, in bytes, where they stand there as plain float32.
+    """
 
     shape: tuple[int, ...]
     values: npt.NDArray[np.floating]
+    offset: int | None = None
 
 
 def read(path: Path) -> dict[str, list[Blob]]:
@@ -90,7 +94,7 @@ def _blob(reader: Reader, span: Span, where: str) -> Blob:
     old_shape = [0, 0, 0, 0]
     shape: list[int] | None = None
     chunks: list[npt.NDArray[np.floating]] = []
-    source = raw_type = None
+    source = raw_type = offset = None
     for field in reader.fields(span):
         if field.number in _OLD_SHAPE and field.kind == VARINT:
             old_shape[field.number - 1] = field.value
@@ -105,6 +109,7 @@ def _blob(reader: Reader, span: Span, where: str) -> Blob:
             if source not in (None, field.number):
                 raise ModelFormatError(f"{where}: its numbers stand there twice, in two forms")
             source = field.number
+            offset = field.span.start if (field.number, field.kind) == (5, BYTES) else None
             chunks.append(_floats(reader, field, dtype))
     if source == 12 and raw_type != _RAW_TYPE_FLOAT16:
         raise ModelFormatError(
@@ -117,7 +122,7 @@ def _blob(reader: Reader, span: Span, where: str) -> Blob:
         shape = old_shape if any(old_shape) else [values.size]
     if any(not 0 < dim < 1 << 31 for dim in shape) or math.prod(shape) != values.size:
         raise ModelFormatError(f"{where}: shape {tuple(shape)}, but {values.size} numbers")
-    return Blob(tuple(shape), values)
+    return Blob(tuple(shape), values, offset if len(chunks) == 1 else None)
 
 
 def _floats(reader: Reader, field: Field, dtype: npt.DTypeLike) -> npt.NDArray[np.floating]:

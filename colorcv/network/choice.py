@@ -1,33 +1,79 @@
-"""Which form of the network this OpenCV gets."""
+"""Which form of the network each OpenCV gets: the table, and nothing that is not measured.
+
+Every row's figures come from `python -m benchmarks.network`. An OpenCV that stands in no row, and
+every device but the CPU, gets the plain graph, which any importer reads.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 
-from .graph import Graph
+from .device import Handover, classic_engine_forced
+from .dilation import mosaic, stacked_winograd
+from .graph import Graph, Node
+from .winograd import winograd
 
-__all__ = ["Choice", "for_device"]
+__all__ = ["PLAIN", "TABLE", "Choice", "for_device"]
+
+Rewrite = Callable[[Graph], Graph]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The rewrites that a graph goes through, in order, and OpenCV's own settings."""
+    """The rewrites that a graph goes through, in order, and how OpenCV gets and runs it."""
 
-    rewrites: tuple[Callable[[Graph], Graph], ...] = ()
-    winograd: bool = True
+    rewrites: tuple[Rewrite, ...] = ()
+    handover: Handover = "buffer"
+    winograd: bool = True  # OpenCV 4's own, for undilated 3x3 layers
 
     def rewrite(self, graph: Graph) -> Graph:
         for rewrite in self.rewrites:
             graph = rewrite(graph)
         return graph
 
-    def tune(self, net: cv2.dnn.Net) -> None:
-        net.enableWinograd(self.winograd)
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured as best for the OpenCV versions from `first` to `last`, (major, minor)."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    fast: Choice
+    low_memory: Choice
+
+
+def pays_as_products(node: Node, channels: int) -> bool:
+    """Tell which layers are faster as MatMuls than as OpenCV 5.0's own convolutions.
+
+    At stride 2 and at few channels the transforms of the tiles eat up what the products gain.
+    """
+    return node.op == "ConvTranspose" or (channels >= 64 and node.integers("strides") == (1, 1))
+
+
+PLAIN = Choice()
+TABLE = (
+    # Half the time of the plain graph: OpenCV 4's own Winograd takes undilated layers alone.
+    Row((4, 10), (4, 14), Choice((mosaic,)), Choice(handover="file", winograd=False)),
+    # A third of the time of the plain graph on the default engine, which has no Winograd.
+    Row(
+        (5, 0),
+        (5, 0),
+        Choice((stacked_winograd, winograd(pays_as_products)), "external"),
+        Choice(handover="external"),
+    ),
+)
 
 
 def for_device(name: str, *, low_memory: bool) -> Choice:
-    """Return what was measured as best for a device and this OpenCV; else the plain graph."""
-    return Choice(winograd=not low_memory)
+    """Return what was measured as best for a device and this OpenCV, else the plain graph."""
+    found = re.match(r"(\d+)\.(\d+)", cv2.__version__)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if name == "cpu" and not classic_engine_forced():
+        for row in TABLE:
+            if row.first <= version <= row.last:
+                return row.low_memory if low_memory else row.fast
+    return Choice(winograd=False) if low_memory else PLAIN

@@ -10,17 +10,29 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 from ..errors import DeviceError, OptionError
+from . import onnx
+from .graph import Graph
 
-__all__ = ["NAMES", "DeviceInfo", "check", "classic_engine_forced", "devices", "read_net"]
+__all__ = [
+    "NAMES",
+    "DeviceInfo",
+    "Handover",
+    "check",
+    "classic_engine_forced",
+    "devices",
+    "read_net",
+]
+
+# How a network goes over: as bytes, as bytes that point into the caffemodel, or as a file.
+Handover = Literal["buffer", "external", "file"]
 
 NAMES = ("cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16")
 
@@ -61,8 +73,13 @@ def check(name: str) -> None:
         raise DeviceError(f"the device {name!r} is not there: {problem}")
 
 
-def read_net(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
-    """Hand ONNX bytes to OpenCV, for one device.
+def read_net(
+    make_graph: Callable[[], Graph], name: str, handover: Handover = "buffer"
+) -> cv2.dnn.Net:
+    """Hand a graph to OpenCV, for one device.
+
+    The graph is made here and let go, with the files mapped for it, before OpenCV starts to read:
+    that is when memory is at its peak.
 
     Raises
     ------
@@ -70,9 +87,14 @@ def read_net(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
         OpenCV does not take the network, or would run it elsewhere than asked.
     """
     backend, target = _TARGETS[name]
+    classic = name != "cpu" and hasattr(cv2.dnn, "ENGINE_CLASSIC")
     try:
-        classic = name != "cpu" and hasattr(cv2.dnn, "ENGINE_CLASSIC")
-        net = _read_classic(onnx, name) if classic else cv2.dnn.readNetFromONNX(onnx)
+        if classic or handover == "file":
+            net = _read_file(make_graph, classic)
+        else:
+            net = cv2.dnn.readNetFromONNX(
+                onnx.encode(make_graph(), external=handover == "external")
+            )
         # OpenCV 5's default engine is on the CPU anyway and would write a warning to stderr.
         if name != "cpu" or not hasattr(cv2.dnn, "ENGINE_NEW"):
             net.setPreferableBackend(backend)
@@ -81,6 +103,11 @@ def read_net(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
         raise DeviceError(
             f"OpenCV {cv2.__version__} does not take the network for {name!r}: {err}"
         ) from err
+    if classic and "__NetInputLayer__" not in net.getLayerTypes():
+        raise DeviceError(
+            f"OpenCV {cv2.__version__} did not give its classic engine, and its other engine "
+            f"would run {name!r} on the CPU: unset OPENCV_FORCE_DNN_ENGINE, or use device='cpu'"
+        )
     return net
 
 
@@ -89,29 +116,25 @@ def classic_engine_forced() -> bool:
     return os.environ.get("OPENCV_FORCE_DNN_ENGINE", "") == "1"
 
 
-def _read_classic(onnx: npt.NDArray[np.uint8], name: str) -> cv2.dnn.Net:
+def _read_file(make_graph: Callable[[], Graph], classic: bool) -> cv2.dnn.Net:
     # OpenCV 5.0's default engine knows no device but the CPU and says so by a warning alone. Its
     # classic engine can be asked for, but only where the network comes from a file.
+    dnn: Any = cv2.dnn  # OpenCV 4's stubs know no engines
+    options = {"engine": dnn.ENGINE_CLASSIC} if classic else {}
     path = ""
     try:
         descriptor, path = tempfile.mkstemp(suffix=".onnx", prefix="colorcv-")
         with os.fdopen(descriptor, "wb") as file:
-            onnx.tofile(file)
-        dnn: Any = cv2.dnn  # OpenCV 4's stubs know no engines
-        net: cv2.dnn.Net = dnn.readNetFromONNX(path, engine=dnn.ENGINE_CLASSIC)
+            onnx.write(make_graph(), file)
+        net: cv2.dnn.Net = dnn.readNetFromONNX(path, **options)
     except OSError as err:
         raise DeviceError(
-            f"for {name!r}, OpenCV {cv2.__version__} needs the network in a file, and the "
-            f"temporary file cannot be written: {err}"
+            f"OpenCV {cv2.__version__} needs the network in a file here, and the temporary file "
+            f"cannot be written: {err}"
         ) from err
     finally:
         with contextlib.suppress(OSError):
             Path(path).unlink()
-    if "__NetInputLayer__" not in net.getLayerTypes():
-        raise DeviceError(
-            f"OpenCV {cv2.__version__} did not give its classic engine, and its other engine "
-            f"would run {name!r} on the CPU: unset OPENCV_FORCE_DNN_ENGINE, or use device='cpu'"
-        )
     return net
 
 

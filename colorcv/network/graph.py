@@ -17,11 +17,15 @@ Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Constant:
-    """Numbers that a node takes: made when asked for, so that a graph holds no copy of them."""
+    """Numbers that a node takes: made when asked for, so that a graph holds no copy of them.
+
+    `place` is the file and the byte where they stand as plain float32, if they do.
+    """
 
     shape: Shape
     make: Callable[[], npt.NDArray[np.generic]]
     dtype: npt.DTypeLike = np.float32
+    place: tuple[str, int] | None = None
 
     def array(self) -> npt.NDArray[np.generic]:
         return np.asarray(self.make(), self.dtype).reshape(self.shape)
@@ -90,3 +94,49 @@ class Graph:
     ) -> Graph:
         """Return the graph with other nodes, and the constants that came with them."""
         return replace(self, nodes=tuple(nodes), constants={**self.constants, **(constants or {})})
+
+
+class Draft:
+    """A graph in the making: the nodes so far, under names that start with `prefix`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Constant] = {}
+        self.prefix = ""
+
+    def add(
+        self, op: str, part: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute
+    ) -> str:
+        """Add a node, named by its part of the layer at hand, and return its output's name."""
+        name = f"{self.prefix}:{part}" if part else self.prefix
+        self.nodes.append(Node(op, name, tuple(inputs), shape, attributes))
+        return name
+
+    def keep(self, part: str, value: Constant) -> str:
+        """Keep a constant and return its name."""
+        name = f"{self.prefix}:{part}"
+        self.constants[name] = value
+        return name
+
+    def integers(self, part: str, values: Sequence[int]) -> str:
+        return self.keep(part, constant(values, np.int64))
+
+    def reshape(self, part: str, name: str, shape: Shape) -> str:
+        return self.add("Reshape", part, (name, self.integers(f"{part}_shape", shape)), shape)
+
+    def cut(
+        self, part: str, name: str, shape: Shape, start: tuple[int, int], step: tuple[int, int]
+    ) -> str:
+        """Take every so manieth row and column, from `start` on, to give `shape`."""
+        stop = [
+            first + by * (n - 1) + 1 for first, by, n in zip(start, step, shape[-2:], strict=True)
+        ]
+        takes = [
+            self.integers(f"{part}_{what}", values)
+            for what, values in (("from", start), ("to", stop), ("axes", (2, 3)), ("by", step))
+        ]
+        return self.add("Slice", part, (name, *takes), shape)
+
+    def finished(self) -> Graph:
+        return self.graph.rebuilt(self.nodes, self.constants)

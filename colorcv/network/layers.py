@@ -197,7 +197,8 @@ class _Builder:
             least, most = float(blob.values.min()), float(blob.values.max())
         if not (least >= -_FLOAT_MAX and most <= _FLOAT_MAX):
             raise ModelFormatError(f"{where}, blob {index}: it holds NaN or infinite numbers")
-        return Constant(shape, lambda: blob.values)
+        place = None if blob.offset is None else (self.weights_file, blob.offset)
+        return Constant(shape, lambda: blob.values, place=place)
 
     def keep(self, name: str, value: Constant) -> str:
         self.constants[name] = value

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DeviceError, ImageError, ModelFormatError, OptionError
-from . import caffe, centers, choice, device, layers, onnx, prototxt
+from . import caffe, centers, choice, device, layers, prototxt
 from .graph import Graph
 
 __all__ = ["Network", "load"]
@@ -106,14 +106,11 @@ class Network:
         self._read_graph = read_graph
         self._low_memory = low_memory
         self._auto = device == "auto"
-        graph = read_graph()
-        self.input_hw = (graph.input_shape[2], graph.input_shape[3])
-        self.output_hw = (graph.output_shape[2], graph.output_shape[3])
+        self.device, self.device_reason = device, "asked for"
         if self._auto:
-            self._choose(graph)
+            self._choose()
         else:
-            self.device, self.device_reason = device, "asked for"
-            self._net = self._open(graph, device)
+            self._net = self._open(device)
             if device != "cpu":
                 self._forward(self._probe())
 
@@ -150,7 +147,7 @@ class Network:
         except DeviceError as err:
             if not self._auto or self.device == "cpu":
                 raise
-            self._fall_to_cpu(self._read_graph(), f"{self.device} failed later on: {err}")
+            self._fall_to_cpu(f"{self.device} failed later on: {err}")
         return self._forward(plane)
 
     def _forward(self, plane: Array) -> Array:
@@ -173,23 +170,22 @@ class Network:
         ab: Array = answer[0].transpose(1, 2, 0)
         return ab
 
-    def _choose(self, graph: Graph) -> None:
+    def _choose(self) -> None:
         """Take CUDA where it is there and answers as the CPU does, else the CPU."""
         cuda = next(info for info in device.devices() if info.name == "cuda")
         if not cuda.available:
-            self._fall_to_cpu(graph, f"no CUDA: {cuda.reason}")
+            self._fall_to_cpu(f"no CUDA: {cuda.reason}")
             return
-        probe = self._probe()
         try:
             self.device = "cuda"
-            self._net = self._open(graph, "cuda")
-            found = self._forward(probe).copy()
+            self._net = self._open("cuda")
+            found = self._forward(self._probe()).copy()
         except DeviceError as err:
-            self._fall_to_cpu(graph, f"CUDA failed: {err}")
+            self._fall_to_cpu(f"CUDA failed: {err}")
             return
         on_cuda = self._net
-        self._fall_to_cpu(graph, "CUDA is there but does not answer as the CPU does")
-        difference = float(np.abs(self._forward(probe) - found).max())
+        self._fall_to_cpu("CUDA is there but does not answer as the CPU does")
+        difference = float(np.abs(self._forward(self._probe()) - found).max())
         if difference <= AUTO_TOLERANCE:
             self._net, self.device = on_cuda, "cuda"
             self.device_reason = f"CUDA is there and agrees with the CPU within {difference:.3f}"
@@ -197,14 +193,28 @@ class Network:
             self.device_reason += f" (off by {difference:.1f} in ab)"
             _log.warning("running on the CPU: %s", self.device_reason)
 
-    def _fall_to_cpu(self, graph: Graph, reason: str) -> None:
+    def _fall_to_cpu(self, reason: str) -> None:
         self.device, self.device_reason = "cpu", reason
-        self._net = self._open(graph, "cpu")
+        self._net = self._open("cpu")
 
-    def _open(self, graph: Graph, name: str) -> cv2.dnn.Net:
+    def _open(self, name: str) -> cv2.dnn.Net:
         chosen = choice.for_device(name, low_memory=self._low_memory)
-        net = device.read_net(onnx.encode(chosen.rewrite(graph)), name)
-        chosen.tune(net)
+
+        def make_graph() -> Graph:
+            graph = self._read_graph()
+            self.input_hw = (graph.input_shape[2], graph.input_shape[3])
+            self.output_hw = (graph.output_shape[2], graph.output_shape[3])
+            return chosen.rewrite(graph)
+
+        try:
+            net = device.read_net(make_graph, name, chosen.handover)
+        except DeviceError:
+            if chosen.handover == "buffer" or name != "cpu":
+                raise
+            # No room for a temporary file, or a path that OpenCV cannot open: it costs memory only.
+            _log.info("handing the network over in memory", exc_info=True)
+            net = device.read_net(make_graph, name, "buffer")
+        net.enableWinograd(chosen.winograd)
         return net
 
     def _probe(self) -> Array:

@@ -6,6 +6,7 @@ Field numbers are those of onnx.proto (Apache License 2.0, the ONNX project).
 from __future__ import annotations
 
 import math
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,47 +14,68 @@ import numpy.typing as npt
 from .graph import Attribute, Constant, Graph, Node, Shape
 from .wire import BYTES, FIXED32, VARINT, key, varint
 
-__all__ = ["encode"]
+__all__ = ["encode", "write"]
 
 IR_VERSION, OPSET = 7, 13
+# Constants of fewer bytes are written out even where they could be pointed to.
+LARGE = 1 << 16
 _FLOAT, _INT64 = 1, 7
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 1, 2, 3, 7
+_EXTERNAL = 1
 
 # What is written: bytes, or a constant whose numbers are made when their place is reached.
 Part = bytes | Constant
 
 
-def encode(graph: Graph) -> npt.NDArray[np.uint8]:
+def encode(graph: Graph, *, external: bool = False) -> npt.NDArray[np.uint8]:
     """Return the graph as ONNX in a (bytes,) uint8 array.
 
     An array and not `bytes`, because OpenCV 5.0's readNetFromONNX crashes the process on `bytes`.
+    With `external`, large constants that stand in a file as they are stay there and are pointed to.
     """
-    parts = [
-        _number(1, IR_VERSION),
-        _text(2, "colorcv"),
-        *_message(7, _graph(graph)),
-        *_message(8, [_number(2, OPSET)]),
-    ]
+    parts = _model(graph, external)
     buffer = np.empty(_length(parts), np.uint8)
     position = 0
     for part in parts:
         stop = position + _size(part)
         if isinstance(part, Constant):
-            little_endian = np.dtype(part.dtype).newbyteorder("<")
-            buffer[position:stop].view(little_endian)[:] = part.array().reshape(-1)
+            buffer[position:stop].view(_little_endian(part))[:] = part.array().reshape(-1)
         else:
             buffer[position:stop] = np.frombuffer(part, np.uint8)
         position = stop
     return buffer
 
 
-def _graph(graph: Graph) -> list[Part]:
+def write(graph: Graph, file: BinaryIO) -> None:
+    """Write the graph as ONNX to a file, one constant in memory at a time."""
+    for part in _model(graph, external=False):
+        if isinstance(part, Constant):
+            np.ascontiguousarray(part.array(), _little_endian(part)).tofile(file)
+        else:
+            file.write(part)
+
+
+def _model(graph: Graph, external: bool) -> list[Part]:
+    return [
+        _number(1, IR_VERSION),
+        _text(2, "colorcv"),
+        *_message(7, _graph(graph, external)),
+        *_message(8, [_number(2, OPSET)]),
+    ]
+
+
+def _little_endian(constant: Constant) -> np.dtype[np.generic]:
+    dtype: np.dtype[np.generic] = np.dtype(constant.dtype).newbyteorder("<")
+    return dtype
+
+
+def _graph(graph: Graph, external: bool) -> list[Part]:
     parts: list[Part] = []
     for node in graph.nodes:
         parts += _message(1, _node(node))
     parts.append(_text(2, "colorcv"))
     for name, constant in graph.used_constants():
-        parts += _message(5, _tensor(name, constant))
+        parts += _message(5, _tensor(name, constant, external))
     parts += _message(11, _value_info(graph.input, graph.input_shape))
     parts += _message(12, _value_info(graph.output, graph.output_shape))
     return parts
@@ -77,15 +99,20 @@ def _attribute(value: Attribute) -> list[Part]:
     return [*(_number(8, item) for item in value), _number(20, _ATTRIBUTE_INTS)]
 
 
-def _tensor(name: str, constant: Constant) -> list[Part]:
+def _tensor(name: str, constant: Constant, external: bool) -> list[Part]:
     kind = _INT64 if np.dtype(constant.dtype) == np.int64 else _FLOAT
-    return [
+    header: list[Part] = [
         *(_number(1, dim) for dim in constant.shape),
         _number(2, kind),
         _text(8, name),
-        key(9, BYTES) + varint(_size(constant)),
-        constant,
     ]
+    if external and constant.place is not None and _size(constant) >= LARGE:
+        path, offset = constant.place
+        entries = {"location": path, "offset": str(offset), "length": str(_size(constant))}
+        for entry, value in entries.items():
+            header += _message(13, [_text(1, entry), _text(2, value)])
+        return [*header, _number(14, _EXTERNAL)]
+    return [*header, key(9, BYTES) + varint(_size(constant)), constant]
 
 
 def _value_info(name: str, shape: Shape) -> list[Part]:
