@@ -88,7 +88,7 @@ def test_photos_of_a_folder(tmp_path: Path, small: np.ndarray) -> None:
     cv2.imwrite(str(scans / "deep.tif"), deep)
     (scans / "broken.jpg").write_bytes(b"no picture")
     said = run("photos.py", scans, colored, log=tmp_path / "log", code=1)
-    assert "broken.jpg: " in said
+    assert "broken.jpg: not a picture" in said
     found = {p.relative_to(colored).as_posix() for p in colored.rglob("*") if p.is_file()}
     assert found == {"1942/lake.png", "deep.tif"}
     assert (colored / "1942" / "lake.png").read_bytes() == colored_here(small, ".png")

@@ -54,6 +54,8 @@ def color(photo: bytes | str, suffix: str, model: str, saturation: float) -> tup
         # Upright and of its own depth, as colorcv reads a file; alpha is not kept.
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if picture is None:
+            return b"", "not a picture that OpenCV can read"
         colored = colorcv.colorize(picture, model=model, saturation=saturation)
         ok, encoded = cv2.imencode(suffix, colored)
     except (colorcv.ImageError, cv2.error) as err:
