@@ -273,5 +273,6 @@ def _as_dtype(values: Floats, dtype: np.dtype[Any]) -> Array:
     """Values in 0..1 as a picture's dtype, integers rounded."""
     if dtype.kind == "f":
         return values.astype(dtype)
-    rounded: Array = np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    levels = np.float32(255 if dtype.itemsize == 1 else 65535)
+    rounded: Array = np.rint(values * levels).astype(dtype)
     return rounded

@@ -28,17 +28,11 @@ __all__ = [
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-# Luminance of linear B, G, R; linear B, G, R from X/Xn - Y and Z/Zn - Y (white is 1, 1, 1, so
-# that what is added to Y vanishes for grey). Rec. 709 primaries, D65 = (0.950456, 1, 1.088754).
+# Luminance of linear B, G, R; and what X/Xn - Y and Z/Zn - Y add to Y in linear B, G, R (nothing
+# for grey, since white is 1, 1, 1). Rec. 709 primaries, D65 = (0.950456, 1, 1.088754).
 LUMINANCE_BGR = np.array([[0.072169, 0.715160, 0.212671]], np.float32)
-_BGR_FROM_XZ = np.array(
-    [
-        [0.05564664 * 0.950456, 1.05731107 * 1.088754],
-        [-0.96925495 * 0.950456, 0.04155593 * 1.088754],
-        [3.24048134 * 0.950456, -0.49853633 * 1.088754],
-    ],
-    np.float32,
-)
+_BGR_FROM_X = np.array([[0.05564664], [-0.96925495], [3.24048134]], np.float32) * 0.950456
+_BGR_FROM_Z = np.array([[1.05731107], [0.04155593], [-0.49853633]], np.float32) * 1.088754
 # Each curve is a power above one place and a straight line below it. They are computed as the
 # power of what lies above plus the line through what lies below: no branch, which would cost most
 # where a picture is dark.
@@ -106,10 +100,10 @@ def bgr_from_lab(lightness: Floats, ab: Floats) -> Floats:
     """
     fy = (lightness + np.float32(16)) * np.float32(1 / 116)
     luminance = np.clip(_cube(fy), 0, 1)
-    around = np.empty((2, len(fy)), np.float32)
-    np.subtract(_cube(fy + ab[:, 0] * np.float32(1 / 500)), luminance, out=around[0])
-    np.subtract(_cube(fy - ab[:, 1] * np.float32(1 / 200)), luminance, out=around[1])
-    planes = _BGR_FROM_XZ @ around
+    x = _cube(fy + ab[:, 0] * np.float32(1 / 500)) - luminance
+    z = _cube(fy - ab[:, 1] * np.float32(1 / 200)) - luminance
+    # Not a matrix product: NumPy's BLAS would start threads beside OpenCV's.
+    planes: Floats = _BGR_FROM_X * x + _BGR_FROM_Z * z
     highest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
     lowest = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
     # How many times too long the step away from grey is: up to white above, down to black below.

@@ -93,12 +93,9 @@ def cubic_strip(small: Floats, full_hw: tuple[int, int], first: int, last: int) 
         center = (np.arange(first, last) + 0.5) * (height / full_hw[0]) - 0.5
         below = np.floor(center).astype(np.intp)
         taps = np.clip(below[:, np.newaxis] + np.arange(-1, 3), 0, height - 1)
-        low = int(taps.min())
-        weights = np.zeros((last - first, int(taps.max()) - low + 1), np.float32)
-        for tap, weight in zip(taps.T - low, _cubic(center - below), strict=True):
-            weights[np.arange(len(tap)), tap] += weight
-        window = small[low : low + weights.shape[1]].reshape(weights.shape[1], -1)
-        rows = (weights @ window).reshape(-1, width, channels)
+        rows = np.zeros((last - first, width, channels), np.float32)
+        for tap, weight in zip(taps.T, _cubic(center - below), strict=True):
+            rows += weight.astype(np.float32)[:, np.newaxis, np.newaxis] * small[tap]
     if width == full_hw[1]:
         return rows
     wide = cv2.resize(rows, (full_hw[1], len(rows)), interpolation=cv2.INTER_CUBIC)
