@@ -200,3 +200,60 @@ def test_notebook_shows_before_and_after(tmp_path: Path) -> None:
     )
     assert before.std(axis=2).mean() < 1 < after.std(axis=2).mean()
     assert (tmp_path / "mine.color.jpg").is_file()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve frames of a slow pan, to stand in for a camera."""
+    photo = cv2.imread(str(PHOTOS / "tetons_1942.jpg"))
+    photo = cv2.resize(photo, (300, 240), interpolation=cv2.INTER_AREA)
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (240, 180))
+    for i in range(12):
+        writer.write(photo[2 * i : 2 * i + 180, 3 * i : 3 * i + 240])
+    writer.release()
+    return path
+
+
+def read_frames(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return frames
+        frames.append(frame)
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_webcam_shows_before_and_after(clip: Path, tmp_path: Path, suffix: str) -> None:
+    record = tmp_path / f"recorded{suffix}"
+    said = run("webcam.py", "--camera", clip, "--record", record, "--no-window", cwd=tmp_path)
+    assert "12 frames on cpu" in said.stdout
+    pairs = read_frames(record)
+    assert len(pairs) == 12
+    for pair, source in zip(pairs, read_frames(clip), strict=True):
+        before, after = np.hsplit(pair, 2)
+        assert before.shape == source.shape
+        assert before.std(axis=2).mean() < 3 < after.std(axis=2).mean() - 3
+        grey = cv2.cvtColor(source, cv2.COLOR_BGR2GRAY)
+        assert abs(cv2.cvtColor(before, cv2.COLOR_BGR2GRAY).astype(int) - grey).mean() < 6
+
+
+def test_webcam_ends_after_so_many_frames(clip: Path, tmp_path: Path) -> None:
+    record = tmp_path / "recorded.avi"
+    arguments = ("--camera", clip, "--record", record, "--no-window", "--frames", 5)
+    run("webcam.py", *arguments, cwd=tmp_path)
+    assert len(read_frames(record)) == 5
+
+
+def test_webcam_says_what_is_missing(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert "use --record" in run("webcam.py", "--no-window", cwd=tmp_path, code=2).stderr
+    record = ("--record", tmp_path / "x.avi", "--no-window")
+    absent = run("webcam.py", "--camera", tmp_path / "none.avi", *record, cwd=tmp_path, code=1)
+    assert "cannot be opened" in absent.stderr
+    nowhere = ("--record", tmp_path / "no folder" / "x.avi", "--no-window")
+    unwritable = run("webcam.py", "--camera", clip, *nowhere, cwd=tmp_path, code=1)
+    assert "cannot be written" in unwritable.stderr
