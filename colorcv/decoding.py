@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 Array: TypeAlias = npt.NDArray[Any]
 
+# Width, height and the highest value of a PNM, between which there may be comments.
+_PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -45,7 +49,7 @@ def decode_image(data: bytes, name: str) -> ImageFile:
     if _is_cut_jpeg(data):
         raise ImageError(f"{name} is cut short: this JPEG has no end; fetch or copy it again")
     metadata = extract(data)
-    pixels = _decode(data, name)
+    pixels = _at_full_range(_decode(data, name), _highest_value(data))
     if data.startswith((b"II*\0", b"MM\0*")):
         pixels = _tiff_pixels(data, name, pixels)
     elif _is_animated(data):
@@ -78,6 +82,29 @@ def _decode(data: bytes, name: str) -> Array:
             f"or cut short; its {len(data)} bytes begin with {data[:16]!r}"
         )
     return np.asarray(pixels)
+
+
+def _highest_value(data: bytes) -> int | None:
+    """What white is in files that say it and whose values OpenCV passes on as they are."""
+    pnm = _PNM.match(data[:4096])
+    if pnm:
+        return int(pnm[1])
+    if data[4:8] == b"ftyp":
+        at = data.find(b"av1C", 0, 4096)
+        if 0 < at < len(data) - 7:  # AV1 in ISOBMFF 2.3: high_bitdepth and twelve_bit
+            return (1 << 8 + (data[at + 6] >> 5 & 2) + (data[at + 6] >> 4 & 2)) - 1
+    return None
+
+
+def _at_full_range(pixels: Array, highest: int | None) -> Array:
+    """Values of 0..highest as the whole range of their integer dtype."""
+    if highest is None or pixels.dtype not in (np.uint8, np.uint16):
+        return pixels
+    full = np.iinfo(pixels.dtype).max
+    if not 0 < highest < full:
+        return pixels
+    table = np.rint(np.arange(highest + 1) * (full / highest)).astype(pixels.dtype)
+    return np.asarray(np.take(table, pixels, mode="clip"))
 
 
 def _is_cut_jpeg(data: bytes) -> bool:

@@ -154,7 +154,7 @@ def write_image(
     path = Path(path)
     check_target(path, overwrite=overwrite)
     data = encode_image(path.suffix, pixels, metadata)
-    part = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             file.write(data)

@@ -29,7 +29,7 @@ from .lab import (
 )
 from .resample import cubic_strip, reduce_strips, resize_to
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "check_saturation"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ class Picture:
         if order not in ("bgr", "rgb"):
             raise OptionError(f'order is {order!r}; it is "bgr" or "rgb"')
         if isinstance(image, (str, os.PathLike)):
-            image = _read(Path(image), order)
+            image = _read(Path(os.fsdecode(image)), order)
         self._order = order
         self._image = checked(image)
         self._pixels = self._image[..., 0] if self._image.shape[2:] == (1,) else self._image

@@ -148,6 +148,28 @@ def test_odd_files_are_right(data: bytes, shape: tuple[int, ...], dtype: str) ->
     assert Picture(pixels).colored(np.full((2, 2, 2), 9, np.float32)).dtype == dtype
 
 
+@pytest.mark.parametrize("highest", [1, 100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", [b"P5", b"P6"])
+def test_white_is_white_whatever_the_file_calls_it(highest: int, kind: bytes) -> None:
+    values = np.array([0, highest // 2, highest], ">u2" if highest > 255 else "u1")
+    values = np.repeat(values, 3 if kind == b"P6" else 1)
+    data = kind + b"\n# a comment 9 9\n3 1\n%d\n" % highest + values.tobytes()
+    pixels = decode_image(data, "it").pixels
+    full = 65535 if highest > 255 else 255
+    expected = np.rint(np.array([0, highest // 2, highest]) * (full / highest))
+    assert np.array_equal(pixels.reshape(3, -1)[:, 0], expected)
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12])
+def test_white_of_an_avif(depth: int) -> None:
+    if not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV does not write AVIF")
+    white = np.full((64, 64, 3), 2**depth - 1, np.uint8 if depth == 8 else np.uint16)
+    _, data = cv2.imencode(".avif", white, [cv2.IMWRITE_AVIF_DEPTH, depth])
+    pixels = decode_image(data.tobytes(), "it").pixels
+    assert pixels.min() >= np.iinfo(pixels.dtype).max * 0.99
+
+
 @pytest.mark.parametrize("form", ["TIFF", "PNG", "GIF", "WEBP"])
 def test_of_several_pictures_the_first_is_taken_and_said(
     form: str, caplog: pytest.LogCaptureFixture
@@ -215,6 +237,7 @@ def test_too_many_pixels_says_how_to_allow_them() -> None:
         pytest.param(png_header(0, 10), "no picture", id="no-width"),
         pytest.param(png_header(500, 500), "no picture", id="no-pixels"),
         pytest.param(b"\xff\xd8\xff", "cut short", id="jpeg-start"),
+        pytest.param(b"P5 1 " + b"#  \n" * 900 + b"x", "", id="pnm-of-comments"),
         pytest.param(saved(as_rgb(smooth()).convert("LA"), "TIFF"), "alpha", id="TIFF-LA"),
         pytest.param(saved(as_rgb(smooth()).convert("I"), "TIFF"), "int32 came", id="TIFF-int32"),
         pytest.param(
