@@ -57,7 +57,8 @@ def can_show() -> bool:
     if sys.platform.startswith("linux") and "DISPLAY" not in os.environ:
         return False
     try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+        cv2.resizeWindow(TITLE, 1280, 480)
     except cv2.error:
         return False
     return True
