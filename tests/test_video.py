@@ -181,6 +181,7 @@ def work(*arguments: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",  # OpenCV may put bytes of a broken file into its message
         env=environment,
     )
 
