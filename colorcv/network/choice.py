@@ -63,7 +63,7 @@ TABLE = (
         (5, 0),
         (5, 0),
         Choice((stacked_winograd, winograd(pays_as_products)), "external"),
-        Choice(handover="external"),
+        Choice(handover="external", winograd=False),
     ),
 )
 
