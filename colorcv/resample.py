@@ -13,6 +13,13 @@ __all__ = ["cubic_strip", "reduce_strips", "resize_to"]
 
 Floats = npt.NDArray[np.float32]
 
+# Keys' cubic convolution with a = -0.75: x^3, x^2, x and 1 of the way from one sample to the next
+# to the weights of the samples before, here, next and after.
+_CUBIC = np.array(
+    [[-0.75, 1.25, -1.25, 0.75], [1.5, -2.25, 1.5, -0.75], [-0.75, 0, 0.75, 0], [0, 1, 0, 0]],
+    np.float32,
+)
+
 
 def reduce_strips(
     strips: Iterable[tuple[int, Floats]], full_hw: tuple[int, int], small_hw: tuple[int, int]
@@ -94,25 +101,13 @@ def cubic_strip(small: Floats, full_hw: tuple[int, int], first: int, last: int) 
         below = np.floor(center).astype(np.intp)
         taps = np.clip(below[:, np.newaxis] + np.arange(-1, 3), 0, height - 1)
         rows = np.zeros((last - first, width, channels), np.float32)
-        for tap, weight in zip(taps.T, _cubic(center - below), strict=True):
-            rows += weight.astype(np.float32)[:, np.newaxis, np.newaxis] * small[tap]
+        weights = np.vander(center - below, 4).astype(np.float32) @ _CUBIC
+        for tap, weight in zip(taps.T, weights.T, strict=True):
+            rows += weight[:, np.newaxis, np.newaxis] * small[tap]
     if width == full_hw[1]:
         return rows
     wide = cv2.resize(rows, (full_hw[1], len(rows)), interpolation=cv2.INTER_CUBIC)
     return np.asarray(wide, np.float32).reshape(len(rows), full_hw[1], channels)
-
-
-def _cubic(offset: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    """Keys' cubic convolution with a = -0.75: the weights of the taps at -1, 0, 1 and 2."""
-    a = -0.75
-
-    def near(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(1 + offset), near(offset), near(1 - offset), far(2 - offset)]
 
 
 def _sums_between(rows: Floats, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
