@@ -222,6 +222,10 @@ def colorize_video(
     Notes
     -----
     The output is written under a temporary name in its folder and renamed when it is complete.
+
+    Of a film in YUV the luma Y is kept bit for bit and U and V are written, where a photo keeps
+    its lightness L*: the two differ a little in saturated colours. A film that was in colour is
+    taken for its luma. About 24 frames are held at a time, whatever the film's length.
     """
     began = time.perf_counter()
     check_saturation(saturation)
@@ -231,6 +235,8 @@ def colorize_video(
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     if path is not None and not path.is_file():
         raise VideoError(f"{path} is no file: name the film to colour")
+    if path is None and not isinstance(source, int) and not hasattr(source, "read"):
+        raise OptionError(f"a film is a path, a camera's number or a capture, not {source!r}")
     if output is None and path is None:
         raise OptionError("a camera has no name to make an output's from: say output=...")
     target = default_output(path) if output is None and path is not None else Path(str(output))

@@ -103,7 +103,9 @@ class AvWriter:
         if bits > 8 and self.pixel_format == "yuv420p":
             self.notes.append(f"{bits}-bit luma is written with 8 bits, all that {codec} takes")
         elif bits > 8 and codec == "h264":
-            self.notes.append("10-bit H.264 was written; some browsers do not play it (hevc, av1)")
+            self.notes.append(
+                "10 bits were kept; few browsers play 10-bit H.264, more play codec='av1'"
+            )
         suffix = path.suffix.lower()
         muxer = dict([MUXER_OPTIONS[suffix]]) if suffix in MUXER_OPTIONS else {}
         try:

@@ -100,9 +100,22 @@ class Crew:
     ) -> None:
         if error is not None:
             self._called_off.set()
-        for thread in self._threads:
-            thread.join()
+        interruption = self._wait()
+        if error is None and interruption is not None:
+            raise interruption
         if self._first_error is not None and (
             error is None or isinstance(error, (CalledOffError, GeneratorExit))
         ):
             raise self._first_error from None
+
+    def _wait(self) -> BaseException | None:
+        """Wait for every thread, whatever comes: none may outlive the files it works on."""
+        interruption: BaseException | None = None
+        for thread in self._threads:
+            while thread.is_alive():
+                try:
+                    thread.join(_PATIENCE_S)
+                except BaseException as err:
+                    interruption = interruption or err
+                    self._called_off.set()
+        return interruption

@@ -100,7 +100,7 @@ def chroma_planes(luma: Plane, chroma: Float32, reading: Luma) -> tuple[Plane, P
         np.asarray(cv2.resize(luma, size_wh, interpolation=cv2.INTER_AREA))
     )
     ab = _resized(chroma, size_wh)
-    bgr = cv2.cvtColor(cv2.merge([light, *cv2.split(ab)]), cv2.COLOR_LAB2BGR)
+    bgr = cv2.cvtColor(cv2.merge([light, ab]), cv2.COLOR_LAB2BGR)
     to_ycc, to_bgr = _matrices(reading.matrix)
     ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(height, width, 3)
     ycc[..., 0] = value

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from colorcv import ImageError, OptionError, VideoError
 from colorcv.video import colorize_video, default_output, frames, has_pyav, preview
 from colorcv.video_file import Unfinished
+from colorcv.video_pipe import Crew, Lane
 from colorcv.video_yuv import Luma, chroma_planes
 from tests.oracles.cv_clips import Bgr, grey_frames, opencv_clip, whole
 from tests.oracles.films import StandIn, texture
@@ -128,6 +130,11 @@ class TestNames:
         with pytest.raises(VideoError, match="no file"):
             colorize_video(tmp_path / "none.mp4", colorizer=StandIn())
 
+    @pytest.mark.parametrize("source", [None, 3.5, b"film.mp4"])
+    def test_no_source(self, source: object, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="a film is a path"):
+            colorize_video(source, tmp_path / "out.mp4", colorizer=StandIn())
+
     def test_a_camera_needs_an_output(self) -> None:
         with pytest.raises(OptionError, match="output"):
             colorize_video(0, colorizer=StandIn())
@@ -230,6 +237,45 @@ class TestWholeOrNotThere:
         assert "VideoError" in errors
         assert "disk" in errors.splitlines()[-1]
         assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
+
+
+class TestCrew:
+    def test_the_first_error_comes_out_and_no_thread_stays(self) -> None:
+        def fail() -> None:
+            raise ValueError("first")
+
+        def work() -> None:
+            with Crew() as crew:
+                lane: Lane[int] = crew.lane(1)
+                crew.start(lambda: [lane.put(i) for i in range(9)] and None, "feeds")
+                crew.start(fail, "fails")
+                for _ in lane:
+                    time.sleep(0.01)
+
+        with pytest.raises(ValueError, match="first"):
+            work()
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv")]
+
+    def test_ctrl_c_while_waiting_for_the_last_thread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        join, calls = threading.Thread.join, []
+
+        def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
+            calls.append(timeout)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            join(self, timeout)
+
+        def work() -> None:
+            with Crew() as crew:
+                lane: Lane[int] = crew.lane(1)
+                crew.start(lambda: [None for _ in lane] and None, "waits")
+                monkeypatch.setattr(threading.Thread, "join", interrupted)
+
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv")]
 
 
 class TestChromaPlanes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -93,6 +94,7 @@ def warp_error(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...
     return float(np.mean(changes))
 
 
+@lru_cache(maxsize=2)
 def read_film(path: str) -> tuple[list[Float32], list[Float32]]:
     """Lightness at 224 and true ab at 56 (by area) of every frame of a colour film."""
     capture = cv2.VideoCapture(path)
