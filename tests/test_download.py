@@ -231,6 +231,10 @@ def test_the_only_address(
         assert 'model="lite"' in text
         assert not (folder / WEIGHTS).exists()
         assert sum(waits) <= 200
+        if case in ("other-bytes", "endless", "chunked-short"):
+            assert parts(folder) == []  # proved wrong
+        elif kept != "other-bytes-kept" and not case.startswith("other-bytes"):
+            assert all(CONTENT.startswith(path.read_bytes()) for path in parts(folder))
     check_folder(folder)
     assert len(server.log) <= 60
 
@@ -254,6 +258,26 @@ def test_what_was_kept_is_gone_on_with_or_thrown_away(
         "too-much-kept": [0],
     }
     assert starts == expected[kept]
+
+
+def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: LyingServer) -> None:
+    register({WEIGHTS: [server.address("404", WEIGHTS)]})
+    part_path(folder, "1-a").write_bytes(CONTENT[:1000])
+    part_path(folder, "2-b").write_bytes(CONTENT[:2000])
+    with pytest.raises(DownloadError, match="2,000 bytes of it are here already"):
+        download(NAME)
+    (left,) = parts(folder)
+    assert left.read_bytes() == CONTENT[:2000]
+
+
+def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: LyingServer) -> None:
+    """A file of the same name with another hash, as another version of the library may want."""
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    theirs = folder / f"{WEIGHTS}.0123456789ab.77-aa.part"
+    theirs.write_bytes(b"theirs")
+    download(NAME)
+    assert [request.start for request in server.log] == [0]
+    assert theirs.read_bytes() == b"theirs"
 
 
 @pytest.mark.parametrize("case", ["cut@0.5", "reset@0.5", "stall@0.5", "drip@0.5"])

@@ -24,8 +24,7 @@ __all__ = ["Partial", "WriteFailed", "kept_bytes", "remove_abandoned", "writing"
 
 # Where there are no locks, a part that nobody has touched for so long belongs to nobody.
 ABANDONED_S = 3600.0
-# O_BINARY is Windows'; O_NOFOLLOW: a part is never a link to somewhere else.
-_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)  # Windows' own
 
 
 class WriteFailed(Exception):
@@ -149,7 +148,7 @@ def _stem(file: ModelFile) -> str:
 
 
 def _parts(folder: Path, file: ModelFile) -> list[tuple[Path, os.stat_result]]:
-    """All parts of a file, largest first; regular files only."""
+    """All parts of a file, largest first; regular files only, never a link to somewhere else."""
     found = []
     for path in folder.glob(f"{_stem(file)}.*.part"):
         with suppress(OSError):  # another process has just renamed it
