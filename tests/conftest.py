@@ -14,7 +14,11 @@ def pytest_report_header() -> list[str]:
     import cv2
     import numpy as np
 
-    return [f"cv2 {cv2.__version__}, numpy {np.__version__}, threads {cv2.getNumThreads()}"]
+    import colorcv
+
+    there = ", ".join(info.name for info in colorcv.devices() if info.available)
+    versions = f"cv2 {cv2.__version__}, numpy {np.__version__}"
+    return [f"{versions}, threads {cv2.getNumThreads()}, devices {there}"]
 
 
 @pytest.fixture(scope="session")
