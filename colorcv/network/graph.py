@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,6 @@ __all__ = ["Attribute", "Constant", "Graph", "Node", "Shape", "constant"]
 
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...]
-Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Constant:
     """
 
     shape: Shape
-    make: Callable[[], npt.NDArray[np.generic]]
+    make: Callable[[], npt.NDArray[Any]]
     dtype: npt.DTypeLike = np.float32
     place: tuple[str, int] | None = None
 
-    def array(self) -> npt.NDArray[np.generic]:
+    def array(self) -> npt.NDArray[Any]:
         return np.asarray(self.make(), self.dtype).reshape(self.shape)
 
 
