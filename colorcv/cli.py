@@ -105,7 +105,7 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="S",
-        help="factor on the colours: 1 the model's own (default), 0 none",
+        help="factor on the colours, 0..10: 1 the model's own (default), 0 none",
     )
     parser.add_argument(
         "--temperature",

@@ -217,7 +217,7 @@ class Colorizer:
             their colour along the motion. 1 has no delay, more looks ahead by about a group.
         smooth : bool
             Smooth the colour of key frames with their neighbours' along the motion.
-        saturation : float, 0 or more
+        saturation : float, 0..10
             Factor on chroma; 1 is the network's own.
 
         Yields
@@ -276,7 +276,7 @@ def colorize(
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda-fp16"``, ``"opencl"`` or ``"opencl-fp16"``.
     order : {"bgr", "rgb"}
         Order of the colour channels, of the input and of the result.
-    saturation : float, 0 or more
+    saturation : float, 0..10
         Factor on chroma: 1 is the network's own, 0 gives the grey of the input back.
 
     Returns
@@ -290,7 +290,7 @@ def colorize(
     ImageError
         No usable picture: what came and what is taken is said.
     OptionError
-        Unknown model, device or order, or a saturation that is not a number from 0 up.
+        Unknown model, device or order, or a saturation that is no number in 0..10.
     DownloadError, ChecksumError, ModelFormatError, DeviceError
         See `Colorizer`.
 
