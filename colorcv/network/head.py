@@ -25,8 +25,8 @@ def head_as_products(graph: Graph) -> Graph:
     alone = all(len(readers[node.name]) == 1 for node in chain[:-1])
     if [node.op for node in chain] != ["Conv", "Mul", "Softmax", "Conv"] or not alone:
         return graph
-    first, scaled, _, _ = chain
-    factor = graph.constants[scaled.inputs[1]]
+    first, scale, _, _ = chain
+    factor = graph.constants[scale.inputs[1]]
     if not (_is_1x1(first) and _is_1x1(last)) or len(first.inputs) < 3 or len(last.inputs) > 2:
         return graph
 
@@ -37,11 +37,12 @@ def head_as_products(graph: Graph) -> Graph:
     )
 
     def scaled_kernel() -> npt.NDArray[Any]:
-        rows: npt.NDArray[Any] = kernel.array().reshape(bins, channels)
-        return rows * factor.array().reshape(-1, 1)
+        scaled: npt.NDArray[Any] = kernel.array().reshape(bins, -1) * factor.array().reshape(-1, 1)
+        return scaled
 
     def scaled_bias() -> npt.NDArray[Any]:
-        return bias.array() * factor.array().reshape(-1)
+        scaled: npt.NDArray[Any] = bias.array() * factor.array().reshape(-1)
+        return scaled
 
     draft = Draft(graph)
     draft.nodes = [node for node in graph.nodes if node not in chain]
