@@ -32,6 +32,9 @@ COEFFICIENTS = {
 }
 BT709, BT601 = 1, 6
 HALF_A_LEVEL = 0.5 / 255
+# Pixels that stay near one core: half the processor time of whole planes, which OpenCV shares
+# out between threads that then wait for one another.
+STRIP_PIXELS = 1 << 15
 
 
 class Luma:
@@ -95,16 +98,24 @@ def chroma_planes(luma: Plane, chroma: Float32, reading: Luma) -> tuple[Plane, P
         U and V are drawn towards grey just as far as it must be: chroma gives way, not Y.
     """
     height, width = luma.shape[0] // 2, luma.shape[1] // 2
-    size_wh = (width, height)
-    light, value = reading.light_and_value(
-        np.asarray(cv2.resize(luma, size_wh, interpolation=cv2.INTER_AREA))
-    )
-    ab = _resized(chroma, size_wh)
+    half = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))
+    ab = _resized(chroma, (width, height))
+    planes = np.empty((2, height, width), luma.dtype)
+    rows = max(1, STRIP_PIXELS // width)
+    for first in range(0, height, rows):
+        strip = slice(first, first + rows)
+        planes[:, strip] = _strip(half[strip], ab[strip], reading)
+    return planes[0], planes[1]
+
+
+def _strip(luma: Plane, ab: Float32, reading: Luma) -> tuple[Plane, Plane]:
+    """U and V of some rows, whose luma and ab have the size of the planes."""
+    light, value = reading.light_and_value(luma)
     bgr = cv2.cvtColor(cv2.merge([light, ab]), cv2.COLOR_LAB2BGR)
     to_ycc, to_bgr = _matrices(reading.matrix)
-    ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(height, width, 3)
+    ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(*luma.shape, 3)
     ycc[..., 0] = value
-    _draw_in(ycc, np.asarray(cv2.transform(ycc, to_bgr)).reshape(height, width, 3))
+    _draw_in(ycc, np.asarray(cv2.transform(ycc, to_bgr)).reshape(ycc.shape))
     _, cb, cr = cv2.split(ycc)
     return reading.codes(cb), reading.codes(cr)
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from colorcv import ImageError, OptionError, VideoError
+from colorcv import Colorizer, ImageError, OptionError, VideoError
 from colorcv.video import colorize_video, default_output, frames, has_pyav, preview
 from colorcv.video_file import Unfinished
 from colorcv.video_pipe import Crew, Lane
@@ -36,6 +36,16 @@ class TestFrames:
         assert len(answers) == 9
         for answer, frame in zip(answers, made, strict=True):
             assert np.array_equal(answer, network.colorize(frame))
+
+    def test_a_real_colorizer(self) -> None:
+        colorizer = Colorizer("lite", device="cpu")
+        made = grey_frames(3)
+        answers = list(colorizer.frames(made, keyframe_interval=1, smooth=False))
+        for answer, frame in zip(answers, made, strict=True):
+            assert np.array_equal(answer, colorizer.colorize(frame))
+        steady = list(colorizer.frames(made))
+        assert np.array_equal(steady[0], answers[0])
+        assert np.abs(np.array(steady, int) - np.array(answers)).mean() < 12
 
     @pytest.mark.parametrize("interval", [1, 3, 8])
     @pytest.mark.parametrize("count", [0, 1, 8, 9, 20])

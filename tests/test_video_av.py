@@ -113,14 +113,28 @@ class TestNothingIsLost:
         off = np.array(after.luma, float) - np.array(luma, float) / 4
         assert np.abs(off).max() <= 3
 
+    @pytest.mark.parametrize(
+        "name", ["intel_person_15s", "chaplin_bw_silent", "bbb480p_cuts_audio"]
+    )
     def test_usual_quality_keeps_luma_at_44_db(
-        self, tmp_path: Path, color: Callable[..., VideoResult], shared: Path
+        self, tmp_path: Path, shared: Path, name: str
     ) -> None:
-        source = shared / "clips" / "intel_person_15s.mp4"
-        result = colorize_video(source, tmp_path / "out.mp4", colorizer=StandIn(), end=4)
+        source = shared / "clips" / f"{name}.mp4"
+        result = colorize_video(source, tmp_path / "out.mp4", colorizer=StandIn(), end=2)
         before, after = contents(source), contents(result.path)
-        assert result.frames == 40
-        assert luma_psnr(before.luma[:40], after.luma) >= 44
+        assert luma_psnr(before.luma[: result.frames], after.luma) >= 44
+
+    @pytest.mark.parametrize("size_wh", [(2, 2), (16, 2), (18, 34), (600, 40)])
+    def test_any_size(
+        self, tmp_path: Path, color: Callable[..., VideoResult], size_wh: tuple[int, int]
+    ) -> None:
+        luma = make_clip(
+            tmp_path / "film.mkv", frames=3, size_wh=size_wh, codec="ffv1", options={},
+            luma=[np.full(size_wh[::-1], 90 + i, np.uint8) for i in range(3)],
+        )  # fmt: skip
+        after = contents(color("film.mkv", codec="ffv1").path)
+        assert all(np.array_equal(a, b) for a, b in zip(after.luma, luma, strict=True))
+        assert color("film.mkv", "small.mp4").size_wh == size_wh
 
     def test_quality_is_heard(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         make_clip(tmp_path / "film.mp4")
