@@ -61,8 +61,8 @@ class Handler(BaseHTTPRequestHandler):
     def body(self, data: bytes) -> None:
         for at in range(0, len(data), 1 << 14):
             piece = data[at : at + (1 << 14)]
+            self.request_.sent += len(piece)  # before, or the client may be done sooner
             self.wfile.write(piece)
-            self.request_.sent += len(piece)
             self.server.pace(self.request_)
 
     def from_start(self, content: bytes, start: int) -> bytes:

@@ -341,16 +341,18 @@ def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30], abs=0.2)
 
 
+@pytest.mark.parametrize("between", [[], ["503"]], ids=["at-once", "with-failures-between"])
 def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
-    folder: Path, server: LyingServer, waits: list[float]
+    between: list[str], folder: Path, server: LyingServer, waits: list[float]
 ) -> None:
-    cases = ",".join(["cut@0.1"] * 12 + ["honest"])
-    register({WEIGHTS: [server.address(cases, WEIGHTS)]})
+    cases = [*(["cut@0.1", *between] * 10), "honest"]
+    register({WEIGHTS: [server.address(",".join(cases), WEIGHTS)]})
     download(NAME)
-    assert not waits
+    assert waits == pytest.approx([1.0] * 10 * len(between), abs=0.2)
     starts = [request.start for request in server.log]
-    assert len(starts) == 13
-    assert starts == sorted(set(starts))
+    assert len(starts) == len(cases)
+    assert starts == sorted(starts)
+    assert len(set(starts)) == 11
 
 
 def test_asks_for_the_bytes_as_they_are(folder: Path, server: LyingServer) -> None:

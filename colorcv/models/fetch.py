@@ -152,10 +152,9 @@ def _attempt(
                 part.cut_to(0)
             _take_body(answer, chunks, file, part, progress)
     except Broken as broken:
-        if _is_right(part, file):
-            return  # all was here but the end of the conversation
-        where = f" after {part.size:,} of {file.size:,} bytes" if part.size else ""
-        raise _Failure(broken.reason + where, again=broken.again) from broken
+        if part.size < file.size:  # else all came but the end of the conversation
+            where = f" after {part.size:,} of {file.size:,} bytes" if part.size else ""
+            raise _Failure(broken.reason + where, again=broken.again) from broken
     if not _is_right(part, file):
         found = part.sha256
         part.cut_to(0)
