@@ -1,0 +1,19 @@
+"""How Sphinx builds the docs: ``python -m sphinx -W docs docs/_build``."""
+
+import colorcv
+
+project = "colorcv"
+author = "The colorcv developers"
+copyright = author  # noqa: A001
+release = version = colorcv.__version__
+html_theme = "furo"
+html_title = f"colorcv {release}"
+html_static_path: list[str] = []
+exclude_patterns = ["_build"]
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+napoleon_google_docstring = False
+napoleon_use_param = napoleon_use_rtype = False  # types are words here: shapes, dtypes, ranges
+autodoc_typehints = "none"  # the docstrings say it with shapes and ranges
+autodoc_member_order = "bysource"
+default_role = "py:obj"

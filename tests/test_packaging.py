@@ -1,0 +1,101 @@
+"""What people build from this repository builds: a one-file program, an image, the docs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+import colorcv
+
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
+
+
+@pytest.mark.packaging
+@pytest.mark.timeout(1500)
+def test_one_file_program(tmp_path: Path) -> None:
+    """The quickstart as one file, with the lite model inside, away from Python and the network."""
+    pytest.importorskip("PyInstaller", reason="PyInstaller builds the program")
+    script = ROOT / "examples" / "quickstart.py"
+    options = ["--onefile", "--noconfirm", "--collect-data", "colorcv", "--name", "colorize"]
+    # What may be installed here but is none of a small program's.
+    unneeded = ["av", "tqdm", "scipy", "skimage", "matplotlib", "IPython", "distributed", "onnx"]
+    for module in unneeded:
+        options += ["--exclude-module", module]
+    subprocess.run(
+        [sys.executable, "-m", "PyInstaller", *options, str(script)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=1200,
+    )
+    program = next((tmp_path / "dist").iterdir())
+    assert program.stat().st_size < 200e6
+    away = tmp_path / "away"
+    away.mkdir()
+    shutil.copy(PHOTO, away / "photo.jpg")
+    for folder in ("build", "home"):
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+    environment = {"COLORCV_OFFLINE": "1", "HOME": str(away), "TMPDIR": str(tmp_path)}
+    if os.name == "nt":
+        environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP")}
+    done = subprocess.run(
+        [program, "photo.jpg", "result.png"],
+        cwd=away,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = colorcv.colorize(PHOTO, model="lite")
+    result = cv2.imread(str(away / "result.png"))
+    assert abs(result.astype(int) - expected).max() <= 1
+    print(f"{program.name}: {program.stat().st_size / 1e6:.0f} MB")  # noqa: T201
+
+
+def test_dockerfile_is_short_and_names_what_is_there() -> None:
+    """No engine builds it here: what can be held without one."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 20
+    context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    assert copied
+    for name in copied:
+        assert (ROOT / name).exists(), name
+        assert f"!{name}" in context
+    installed = next(line for line in lines if "opencv-python-headless" in line).split()
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.findall(r'"([a-z-]+)', re.search(r"\ndependencies = \[(.*)\]", project)[1])
+    assert set(needed) - {"opencv-python"} <= set(installed)
+
+
+def test_version_is_the_same_everywhere() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == colorcv.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {colorcv.__version__}\n" in citation
+
+
+def test_docs_build_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="Sphinx builds the docs")
+    pytest.importorskip("furo", reason="the docs' theme")
+    strict = ["-W", "--keep-going", "-q", "-E"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *strict, str(ROOT / "docs"), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    api = (tmp_path / "api.html").read_text(encoding="utf-8")
+    missing = [name for name in colorcv.__all__ if f'id="colorcv.{name}"' not in api]
+    assert not missing
