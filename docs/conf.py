@@ -4,7 +4,7 @@ import colorcv
 
 project = "colorcv"
 author = "The colorcv developers"
-copyright = author  # noqa: A001
+copyright = author
 release = version = colorcv.__version__
 html_theme = "furo"
 html_title = f"colorcv {release}"
