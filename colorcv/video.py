@@ -241,7 +241,7 @@ def colorize_video(
         audio_reason=road.audio[1],
         seconds=seconds,
         frames_per_second=count / seconds,
-        damaged_packets=road.reader.damaged,
+        damaged_packets=road.reader.damaged + road.writer.damaged,
         notes=notes,
         stage_seconds=clock.seconds,
     )

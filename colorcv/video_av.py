@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .errors import VideoError
 from .video_av_frame import JPEG_RANGE, MPEG_RANGE, has_luma_plane, plain, plane_of
+from .video_sound import is_heard
 from .video_yuv import BT601, BT709, COEFFICIENTS, Luma
 
 __all__ = ["AvReader", "AvShot"]
@@ -95,7 +96,9 @@ class AvReader:
             self.notes.append(
                 f"of {len(films)} video streams the largest was coloured (stream {best.index})"
             )
-        self.audio: list[Any] = [s for s in streams.audio if s.codec_context] if with_sound else []
+        self.audio = [s for s in streams.audio if is_heard(s)] if with_sound else []
+        if with_sound and len(self.audio) < len(streams.audio):
+            self.notes.append("sound that cannot be made out was left out: it is damaged")
         self.subtitles: list[Any] = list(streams.subtitles) if with_sound else []
         for kind, others in (("attachment", streams.attachments), ("data", streams.data)):
             if others:

@@ -215,6 +215,11 @@ class AvWriter:
             log.debug("closing an abandoned film: %s", err)
 
     @property
+    def damaged(self) -> int:
+        """How many packets of sound and subtitles were skipped."""
+        return 0 if self.sound is None else self.sound.damaged
+
+    @property
     def duration_s(self) -> float:
         """From the first frame's beginning to the last one's end, at the usual rate."""
         span = (self.last_pts - self.first_pts) * self._time_base

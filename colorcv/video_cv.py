@@ -167,6 +167,7 @@ class CvWriter:
         self.notes: list[str] = []
         codec = USUAL.get(path.suffix.lower(), "mpeg4") if codec == "auto" else codec
         self.path, self.written, self._rate = path, 0, rate
+        self.damaged = 0
         fourcc = cv2.VideoWriter.fourcc(*FOURCC[codec])
         self._writer = cv2.VideoWriter(str(path), fourcc, float(rate), size_wh)
         if not self._writer.isOpened():

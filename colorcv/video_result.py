@@ -33,7 +33,7 @@ class VideoResult:
     seconds : float
         How long the work took, and `frames_per_second` how fast it was.
     damaged_packets : int
-        Packets of the source that could not be decoded and were skipped.
+        Packets of the source that could not be decoded, or copied, and were skipped.
     notes : tuple of str
         What else should be known: an odd size, a film that ends early, streams left out.
     stage_seconds : dict of str to float

@@ -9,7 +9,7 @@ import av
 
 from .errors import VideoError
 
-__all__ = ["Sound"]
+__all__ = ["Sound", "is_heard"]
 
 log = logging.getLogger("colorcv")
 
@@ -31,6 +31,8 @@ class Sound:
     state : {"copied", "encoded", "none", "dropped"}
     reason : str
         Why that state, in a sentence.
+    damaged : int
+        How many packets could not be taken and were skipped.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Sound:
         self._container = container
         self._copies: dict[int, Any] = {}
         self._encoders: dict[int, Any] = {}
+        self._last: dict[int, int] = {}
+        self.damaged = 0
         self.notes: list[str] = []
         kind = container.format.name.split(",")[0]
         self.state, self.reason = "none", "the source has no sound"
@@ -94,6 +98,9 @@ class Sound:
         """Copy or encode one packet of the source."""
         index = packet.stream.index
         if index in self._copies:
+            if not self._in_order(packet):
+                self.damaged += 1
+                return
             packet.stream = self._copies[index]
             self._container.mux(packet)
         elif index in self._encoders:
@@ -101,9 +108,25 @@ class Sound:
                 frames = packet.decode()
             except av.error.FFmpegError as err:
                 log.warning("a damaged packet of sound is skipped: %s", err)
+                self.damaged += 1
                 return
             for frame in frames:
                 self._container.mux(self._encoders[index].encode(frame))
+
+    def _in_order(self, packet: Any) -> bool:
+        """Say whether a packet's times are such that a muxer takes them; note them if so."""
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.pts is None:
+            packet.pts = packet.dts
+        index, last = packet.stream.index, self._last.get(packet.stream.index)
+        # Two subtitles may be shown at once; two pieces of sound cannot be.
+        step = 0 if packet.stream.type == "subtitle" else 1
+        if packet.pts < packet.dts or (last is not None and packet.dts < last + step):
+            log.warning("a packet of sound or subtitles out of order is skipped")
+            return False
+        self._last[index] = packet.dts
+        return True
 
     def finish(self) -> None:
         """Write what the encoders still hold."""
@@ -116,3 +139,9 @@ def _label(stream: Any, source: Any) -> None:
         if key in source.metadata:
             stream.metadata[key] = source.metadata[key]
     stream.disposition = source.disposition
+
+
+def is_heard(stream: Any) -> bool:
+    """Say whether a sound stream is whole enough to be taken along."""
+    context = stream.codec_context
+    return bool(context and context.sample_rate and context.layout.nb_channels)

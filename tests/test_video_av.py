@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -380,6 +381,28 @@ class TestDamage:
         result = color("film.mov")
         assert result.damaged_packets == 1
         assert result.frames == 19
+
+    @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
+    def test_whatever_is_damaged_there_is_a_film_or_an_error(
+        self, tmp_path: Path, color: Callable[..., VideoResult], suffix: str
+    ) -> None:
+        path = tmp_path / f"film{suffix}"
+        make_clip(path, frames=12, audio=["aac"])
+        whole = path.read_bytes()
+        colored = 0
+        for seed in range(12):
+            dice = random.Random(seed)
+            data = bytearray(whole)
+            for _ in range(dice.choice((1, 20, 300))):
+                data[dice.randrange(len(data))] = dice.randrange(256)
+            path.write_bytes(data[: dice.choice((len(data), dice.randrange(len(data))))])
+            try:
+                result = color(path.name, overwrite=True)
+            except VideoError:
+                continue
+            colored += 1
+            assert len(contents(result.path).luma) == result.frames > 0
+        assert colored >= 3
 
     def test_mp4_without_its_index(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         path = tmp_path / "film.mp4"
