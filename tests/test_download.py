@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from colorcv.errors import DownloadError
-from colorcv.models import conversation, download, fetch
+from colorcv.models import conversation, download, fetch, store
 from colorcv.models.registry import MODELS
 from tests.lying_server import BEHAVIOURS, HTML, LyingServer
 from tests.model_files import (
@@ -362,6 +362,19 @@ def test_asks_for_the_bytes_as_they_are(folder: Path, server: LyingServer) -> No
     assert headers["Accept-Encoding"] == "identity"
     assert re.fullmatch(r"colorcv/[\d.]+", headers["User-Agent"])
     assert "Range" not in headers
+
+
+def test_what_was_downloaded_is_not_hashed_again(
+    folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    download(NAME)
+
+    def refuse(path: Path, **_: object) -> str:
+        raise AssertionError(f"{path} is hashed again")
+
+    monkeypatch.setattr(store, "sha256_of", refuse)
+    download(NAME)
 
 
 def test_a_mirror_comes_first_and_its_password_is_not_shown(
