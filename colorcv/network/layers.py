@@ -231,16 +231,27 @@ def _convolution(b: _Builder, layer: Message, name: str, inputs: list[str], give
     stride = _pair(given, "stride", "stride", 1, 1)
     pad = _pair(given, "pad", "pad", 0, 0)
     dilation = _pair(given, "dilation", "", 1, 1)
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     _, channels, *size = b.shapes[inputs[0]]
     outputs = _bounded(given, "num_output", given.integer("num_output"), 1, MAX_CHANNELS)
     group = _bounded(given, "group", given.integer("group", 1), 1, MAX_CHANNELS)
     if given.integer("axis", 1) != 1:
         raise ModelFormatError(f"{given.where}: axis {given.integer('axis')}, only 1 is known")
+    if any(p >= e for p, e in zip(pad, extent, strict=True)):
+        # OpenCV 5.0 reads beyond its memory at 1x1 kernels with a pad.
+        raise ModelFormatError(f"{given.where}: pad {pad} is not smaller than the kernel {extent}")
+    if group == channels > 1 and dilation != (1, 1):
+        # OpenCV 4 gives wrong answers where the pad is not the dilation.
+        raise ModelFormatError(f"{given.where}: a dilated depthwise convolution is not known")
+    if deconvolution and (dilation != (1, 1) or group != 1):
+        # OpenCV leaves the dilation out without a word, and OpenCV 4 mistakes the groups.
+        raise ModelFormatError(
+            f"{given.where}: a deconvolution with dilation or groups is not known"
+        )
     if channels % group or outputs % group:
         raise ModelFormatError(
             f"{given.where}: group {group} does not divide {channels} channels into {outputs}"
         )
-    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     steps = list(zip(size, extent, stride, pad, strict=True))
     if deconvolution:
         height, width = (s * (n - 1) + e - 2 * p for n, e, s, p in steps)
