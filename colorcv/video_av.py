@@ -103,7 +103,8 @@ class AvReader:
         for kind, others in (("attachment", streams.attachments), ("data", streams.data)):
             if others:
                 self.notes.append(f"{len(others)} {kind} stream(s) were left out")
-        self.rate = Fraction(best.average_rate or best.guessed_rate or 25)
+        rate = Fraction(best.average_rate or best.guessed_rate or 25)
+        self.rate = rate if rate <= 1000 else Fraction(25)  # 90000 stands for "not known"
         self.time_base = Fraction(best.time_base or 1 / self.rate)
         self._beginning = Fraction(self.container.start_time or 0, av.time_base)
         # Times are counted from the film's beginning only where a part is cut out: a whole film
@@ -118,21 +119,15 @@ class AvReader:
                 break
             self._early.append(item)
         else:
-            raise VideoError(f"{self.path} has no frame that can be decoded{self._part()}")
+            part = " in the part asked for" if self.is_part else ""
+            raise VideoError(f"{self.path} has no frame that can be decoded{part}")
         self._first: Any = item
         self._describe(item)
-
-    def _part(self) -> str:
-        if not self.is_part:
-            return ""
-        last = "its end" if self._end is None else f"{self._end:g} s"
-        return f" from {self._start or 0:g} s to {last}"
 
     def _describe(self, frame: Any) -> None:
         """What all frames have in common, from the first one."""
         context = self.stream.codec_context
         self.size_wh = frame.width, frame.height
-        self.source_format = frame.format.name
         self.rotation = int(frame.rotation) % 360
         name = frame.format.name
         # What carries no matrix is taken as players take it: BT.709 from 720 lines on.
@@ -239,7 +234,7 @@ class AvReader:
         end = None if self._end is None else self._beginning + Fraction(self._end)
         going = {self.stream.index, *(s.index for s in self.audio)}
         for packet in self._packets():
-            if packet.stream.index == self.stream.index:
+            if packet is None or packet.stream.index == self.stream.index:
                 if self.stream.index not in going:
                     continue
                 for frame in self._frames_of(packet):
@@ -271,11 +266,11 @@ class AvReader:
         except av.error.FFmpegError as err:
             self.damaged += 1
             self.notes.append(f"reading stopped: {plain(err)}")
-            yield from ()
+            yield None  # what the decoder still holds is shown
 
-    def _frames_of(self, packet: Any) -> list[Any]:
+    def _frames_of(self, packet: Any | None) -> list[Any]:
         try:
-            frames = packet.decode()
+            frames = self.stream.decode(packet)
         except av.error.FFmpegError as err:
             self.damaged += 1
             log.warning("%s: a damaged packet is skipped: %s", self.path, plain(err))

@@ -17,7 +17,8 @@ av = pytest.importorskip("av")
 
 from colorcv import OptionError, VideoError  # noqa: E402
 from colorcv.video import VideoResult, colorize_video  # noqa: E402
-from tests.oracles.clips import contents, luma_frames, make_clip  # noqa: E402
+from colorcv.video_av_frame import has_luma_plane  # noqa: E402
+from tests.oracles.clips import contents, fill, luma_frames, make_clip  # noqa: E402
 from tests.oracles.cv_clips import Capture, grey_frames  # noqa: E402
 from tests.oracles.films import StandIn, psnr  # noqa: E402
 
@@ -185,6 +186,40 @@ class TestNothingIsLost:
         levels = [int(plane.mean()) for plane in after.luma]
         assert np.abs(np.array(levels) - (16, 126, 235)).max() <= 1
         assert after.color_range == 1
+
+    @pytest.mark.parametrize("pix_fmt", ["yuyv422", "uyvy422", "nv21", "yuv411p"])
+    def test_formats_that_are_not_planes(
+        self, tmp_path: Path, color: Callable[..., VideoResult], pix_fmt: str
+    ) -> None:
+        luma = luma_frames(2, (64, 96))
+        with av.open(str(tmp_path / "film.nut"), "w") as container:
+            stream = container.add_stream("rawvideo", rate=24)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, pix_fmt
+            for index, plane in enumerate(luma):
+                frame = av.VideoFrame(96, 64, "yuv420p")
+                fill(frame, plane, 8)
+                frame = frame.reformat(format=pix_fmt)
+                frame.pts = index
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        after = contents(color("film.nut", "out.mkv", codec="ffv1").path)
+        assert np.abs(np.array(after.luma, int) - np.array(luma)).max() <= 1
+
+    @pytest.mark.parametrize(
+        ("pix_fmt", "bits", "is_there"),
+        [
+            ("yuv420p", 8, True), ("yuvj422p", 8, True), ("gray", 8, True), ("nv12", 8, True),
+            ("yuv444p10le", 10, True), ("gray10le", 10, True), ("yuva420p", 8, True),
+            ("yuv420p", 10, False), ("yuv420p10le", 8, False), ("yuv420p10be", 10, False),
+            ("p010le", 10, False), ("yuyv422", 8, False), ("rgb24", 8, False),
+            ("gbrp", 8, False), ("pal8", 8, False), ("monow", 8, False), ("ya8", 8, False),
+            ("yuv420p12le", 10, False),
+        ],
+    )  # fmt: skip
+    def test_where_luma_is_a_plane_of_its_own(
+        self, pix_fmt: str, bits: int, is_there: bool
+    ) -> None:
+        assert has_luma_plane(av.VideoFormat(pix_fmt), bits) is is_there
 
     def test_largest_of_several_video_streams(
         self, tmp_path: Path, color: Callable[..., VideoResult]
