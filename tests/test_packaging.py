@@ -84,6 +84,21 @@ def test_version_is_the_same_everywhere() -> None:
     assert f"\nversion: {colorcv.__version__}\n" in citation
 
 
+def test_what_the_docs_name_is_there() -> None:
+    pages = [*(ROOT / "docs").glob("*.rst"), *(ROOT / "examples").rglob("*.md")]
+    pages += [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    named = {
+        name.rstrip("/.")
+        for page in pages
+        for name in re.findall(
+            r"\b(?:examples|docs|tests|benchmarks)/[\w./-]+", page.read_text("utf-8")
+        )
+    }
+    made_by_commands = {"docs/_build", "benchmarks/RESULTS.md"}
+    assert len(named) > 5
+    assert not [name for name in named - made_by_commands if not (ROOT / name).exists()]
+
+
 def test_docs_build_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="Sphinx builds the docs")
     pytest.importorskip("furo", reason="the docs' theme")

@@ -139,6 +139,6 @@ def explain(err: HTTPException):
 
 @app.after_request
 def harden(response):
-    response.headers["Content-Security-Policy"] = "default-src 'self'"
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
