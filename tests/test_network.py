@@ -192,7 +192,7 @@ class Failing:
     ("answer", "error", "why"),
     [
         (cv2.error("out of memory"), DeviceError, "failed to run .* on 'cpu': out of memory"),
-        (np.full((1, 2, 16, 24), np.nan), ModelFormatError, "not finite"),
+        (np.full((1, 2, 16, 24), np.nan), ModelFormatError, "no colour"),
         (np.zeros((1, 2, 8, 8)), DeviceError, "answered with shape"),
     ],
 )

@@ -24,6 +24,8 @@ _LAYER_NAME, _LAYER_BLOBS = 1, 7
 _OLD_SHAPE, _SHAPE = (1, 2, 3, 4), 7
 _RAW_TYPE_FLOAT16 = 2
 
+MAX_CHUNKS = 64  # one is usual; each costs a thousand bytes
+
 # Where a blob's numbers can stand: field number -> (dtype, wire type of unpacked values).
 _DATA: dict[int, tuple[npt.DTypeLike, int]] = {
     5: ("<f4", FIXED32),
@@ -111,6 +113,8 @@ def _blob(reader: Reader, span: Span, where: str) -> Blob:
             source = field.number
             offset = field.span.start if (field.number, field.kind) == (5, BYTES) else None
             chunks.append(_floats(reader, field, dtype))
+            if len(chunks) > MAX_CHUNKS:
+                raise ModelFormatError(f"{where}: its numbers stand in more than {MAX_CHUNKS} runs")
     if source == 12 and raw_type != _RAW_TYPE_FLOAT16:
         raise ModelFormatError(
             f"{where}: raw data of type {raw_type}, only {_RAW_TYPE_FLOAT16} (float16) is taken"
@@ -135,6 +139,6 @@ def _shape(reader: Reader, span: Span) -> list[int]:
     for field in reader.fields(span):
         if field.number == 1 and field.kind in (VARINT, BYTES):
             shape += [field.value] if field.kind == VARINT else reader.varints(field.span)
-    if len(shape) > 64:
-        raise ModelFormatError(f"{reader.where}: a shape of {len(shape)} dimensions")
+        if len(shape) > 64:
+            raise ModelFormatError(f"{reader.where}: a shape of more than 64 dimensions")
     return shape

@@ -78,6 +78,7 @@ class _Builder:
         self.constants: dict[str, Constant] = {}
         self.tops: dict[str, str] = {}  # Caffe's name of a tensor -> the graph's
         self.shapes: dict[str, Shape] = {}
+        self.numbers = 0  # in all of them
         self.steps: dict[str, int] = {}  # input pixels to one pixel of the tensor, at most
 
     def build(self) -> Graph:
@@ -164,9 +165,10 @@ class _Builder:
     ) -> str:
         self.nodes.append(Node(op, name, tuple(inputs), shape, attributes))  # type: ignore[arg-type]
         self.shapes[name] = shape
+        self.numbers += math.prod(shape)
         self.steps.setdefault(name, max((self.steps.get(i, 1) for i in inputs), default=1))
         own = self.input_hw is None
-        if sum(map(math.prod, self.shapes.values())) > (MAX_TENSORS if own else MAX_ASKED_TENSORS):
+        if self.numbers > (MAX_TENSORS if own else MAX_ASKED_TENSORS):
             self.refuse_size(f"{self.net.where}: layer {name!r}: too large a tensor: {shape}")
         return name
 
@@ -217,6 +219,7 @@ def _input(b: _Builder, layer: Message, name: str, inputs: list[str], given: Mes
     height, width = b.input_hw or (dims[2], dims[3])
     b.input = (name, (1, 1, height, width))
     b.shapes[name] = b.input[1]
+    b.numbers += height * width
     b.steps[name] = 1
 
 

@@ -24,6 +24,7 @@ MAX_SIDE = 4096
 # How far, in ab, a device's answers may be from the CPU's for "auto" to take it. Rounding alone
 # moves the annealed mean by hundredths; a wrong kernel moves it by tens.
 AUTO_TOLERANCE = 1.0
+MAX_AB = 1000.0  # far beyond any colour: the centres lie within 128
 
 _log = logging.getLogger("colorcv")
 
@@ -160,12 +161,13 @@ class Network:
             ) from err
         if answer.shape != (1, 2, *self.output_hw):
             raise DeviceError(f"OpenCV answered with shape {answer.shape} on {self.device!r}")
-        if not np.isfinite(answer).all():
+        # NaN fails the comparison too, where it is not the largest float, as OpenCV 5 writes it.
+        if not (np.abs(answer) <= MAX_AB).all():
             if self.device != "cpu":
-                raise DeviceError(f"the network's answer on {self.device!r} is not finite")
+                raise DeviceError(f"the network's answer on {self.device!r} is no colour")
             raise ModelFormatError(
-                "the network's answer is not finite: its weights must be damaged or out of all "
-                "proportion"
+                f"the network's answer is no colour (its ab go up to {np.abs(answer).max():g}): "
+                "its weights must be damaged or out of all proportion"
             )
         ab: Array = answer[0].transpose(1, 2, 0)
         return ab

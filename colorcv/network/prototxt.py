@@ -16,13 +16,15 @@ from .files import read_small
 
 __all__ = ["Message", "Value", "parse", "read"]
 
-MAX_BYTES = 1 << 20  # the network's own prototxt has 10 thousand
+MAX_BYTES = 1 << 18  # the network's own prototxt has 10 thousand, in 2 thousand tokens
+MAX_TOKENS = 50_000
+MAX_NAME = 200  # characters of a field's name, which stands in each of its messages' `where`
 MAX_DEPTH = 32
 MAX_NUMBER = 64  # characters of one number
 
 _TOKEN = re.compile(
-    r"""(?P<space>(?:[ \t\r\n\v\f]+|\#[^\n]*)+)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    r"""(?P<space>[ \t\r\n\v\f]+|\#[^\n]*)
+      | (?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')
       | (?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[fF]?))
       | (?P<word>-?[A-Za-z_][A-Za-z0-9_]*)
       | (?P<sign>[{}<>\[\]:,;])""",
@@ -116,7 +118,7 @@ def read(path: Path) -> Message:
     Raises
     ------
     ModelFormatError
-        The file cannot be read, is larger than a mebibyte, or is no protobuf text.
+        The file cannot be read, is larger than 256 KiB, or is no protobuf text.
     """
     data = read_small(path, "prototxt", MAX_BYTES)
     try:
@@ -135,7 +137,7 @@ def parse(text: str, where: str) -> Message:
 
 
 def _tokens(text: str, where: str) -> Iterator[Token]:
-    position = 0
+    position = count = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -144,6 +146,9 @@ def _tokens(text: str, where: str) -> Iterator[Token]:
                 f"{where}: line {line} is no protobuf text at {text[position : position + 20]!r}"
             )
         if match.lastgroup != "space":
+            count += 1
+            if count > MAX_TOKENS:
+                raise ModelFormatError(f"{where}: more than {MAX_TOKENS} words and signs")
             yield str(match.lastgroup), match.group(), position
         position = match.end()
 
@@ -160,7 +165,7 @@ class _Parser:
             self.refuse(f"messages nested at most {MAX_DEPTH} deep")
         while self.token is not None and self.token[1] != closing:
             kind, name, _ = self.token
-            if kind != "word" or name.startswith("-"):
+            if kind != "word" or name.startswith("-") or len(name) > MAX_NAME:
                 self.refuse("the name of a field")
             self.step()
             colon = self.take(":")

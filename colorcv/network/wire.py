@@ -19,8 +19,8 @@ __all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "Field", "Reader", "Span", "
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-# More than any network has; it bounds the time that a file of nothing but fields can take.
-MAX_FIELDS = 200_000
+# More than any network has; it bounds the time and memory that a file of nothing but fields takes.
+MAX_FIELDS = 50_000
 
 
 class Span(NamedTuple):
@@ -62,9 +62,7 @@ class Reader:
         """
         position = span.start
         while position < span.stop:
-            self._budget -= 1
-            if self._budget < 0:
-                raise ModelFormatError(f"{self.where}: more than {MAX_FIELDS} fields")
+            self._spend()
             start = position
             tag, position = self._varint(position, span.stop)
             number, kind = tag >> 3, tag & 7
@@ -104,6 +102,7 @@ class Reader:
         while position < span.stop:
             if len(values) == 64:
                 raise ModelFormatError(f"{self.where}: a shape of more than 64 dimensions")
+            self._spend()
             value, position = self._varint(position, span.stop)
             values.append(value)
         return values
@@ -122,6 +121,11 @@ class Reader:
         count = (stop - start) // record.itemsize
         values: npt.NDArray[np.generic] = np.frombuffer(self.data, record, count, start)["value"]
         return values
+
+    def _spend(self) -> None:
+        self._budget -= 1
+        if self._budget < 0:
+            raise ModelFormatError(f"{self.where}: more than {MAX_FIELDS} fields")
 
     def _varint(self, position: int, stop: int) -> tuple[int, int]:
         value = shift = 0
@@ -144,8 +148,10 @@ class Reader:
             return after_key + width
         pattern = np.frombuffer(self.data, np.uint8, after_key - start, start)
         done = 1
+        ahead = 64  # little at first: a file of nothing but short runs must not cost a block each
         while done < count:
-            block = min(count - done, 1 << 16)
+            block = min(count - done, ahead)
+            ahead = min(4 * ahead, 1 << 16)
             rows = np.frombuffer(self.data, np.uint8, block * size, start + done * size)
             same = (rows.reshape(block, size)[:, : after_key - start] == pattern).all(axis=1)
             if not same.all():

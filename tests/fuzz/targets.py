@@ -1,0 +1,186 @@
+"""What is fuzzed: where inputs come from, what is done with one, and what may come of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colorcv import network
+from colorcv.decoding import decode_image
+from colorcv.errors import ImageError, ModelFormatError
+from colorcv.metadata import embed, extract, for_result
+from colorcv.network import caffe, centers, layers, onnx, prototxt
+from colorcv.network.graph import Graph
+from tests.oracles import caffemodel, onnx_reference, small
+
+from .messages import changed_message
+from .mutate import changed_bytes, changed_text
+from .pictures import corpus
+from .seeds import TINY, random_network, tiny_weights
+
+__all__ = ["TARGETS", "Target"]
+
+# Which fields of a caffemodel are messages: layers, their blobs, the blobs' shapes.
+_MESSAGES = {100: {7: {7: {}}}}
+
+
+@dataclass(frozen=True)
+class Target:
+    """`make` draws an input, `run` reads it from a file; only `allowed` may come of it."""
+
+    make: Callable[[random.Random], bytes]
+    run: Callable[[Path], Any]
+    allowed: type[Exception]
+    instrumented: Sequence[str] = ()
+
+
+@cache
+def _caffemodels() -> list[bytes]:
+    return [caffemodel.encoded(tiny_weights(), encoding) for encoding in caffemodel.ENCODINGS]
+
+
+@cache
+def _tiny_net() -> prototxt.Message:
+    return prototxt.parse(TINY, "tiny.prototxt")
+
+
+@cache
+def _centers() -> Any:
+    return centers.read(small.CENTERS)
+
+
+@cache
+def _blobs() -> dict[str, list[caffe.Blob]]:
+    return {
+        name: [caffe.Blob(b.shape, b.reshape(-1)) for b in blobs]
+        for name, blobs in tiny_weights().items()
+    }
+
+
+def _run_caffemodel(path: Path) -> None:
+    blobs = caffe.read(path)
+    size = path.stat().st_size
+    assert sum(b.values.nbytes for many in blobs.values() for b in many) <= 2 * size
+    graph = layers.build(_tiny_net(), blobs, _centers(), weights_file="tiny.caffemodel")
+    assert all(np.isfinite(value.array()).all() for _, value in graph.used_constants())
+
+
+def _run_prototxt(path: Path) -> None:
+    graph = layers.build(prototxt.read(path), _blobs(), _centers(), weights_file="tiny.caffemodel")
+    made = {graph.input}
+    for node in graph.nodes:
+        assert made.union(graph.constants, ("",)).issuperset(node.inputs)
+        assert min(node.shape) > 0
+        made.add(node.name)
+    assert graph.output in made
+
+
+def _make_prototxt(rng: random.Random) -> bytes:
+    text = changed_text(rng, TINY if rng.random() < 0.9 else small.PROTOTXT)
+    data = text.encode("utf-8", "surrogateescape")
+    return changed_bytes(rng, data) if rng.random() < 0.1 else data
+
+
+def _make_network(rng: random.Random) -> bytes:
+    """A prototxt and its caffemodel in one file, the text first."""
+    text, weights = random_network(rng)
+    if rng.random() < 0.3:
+        text = changed_text(rng, text)
+    with np.errstate(over="ignore"):
+        model = caffemodel.encoded(weights, rng.choice(("packed", "half", "unpacked")))
+    if rng.random() < 0.2:
+        model = changed_message(rng, model, _MESSAGES)
+    return text.encode() + b"\0\0" + model
+
+
+def _make_answers(rng: random.Random) -> bytes:
+    text, weights = random_network(rng, calm=True)
+    return text.encode() + b"\0\0" + caffemodel.encoded(weights)
+
+
+def _loaded(path: Path) -> tuple[network.Network, Graph] | None:
+    text, _, model = path.read_bytes().partition(b"\0\0")
+    files = path.with_suffix(".prototxt"), path.with_suffix(".caffemodel")
+    for file, content in zip(files, (text, model), strict=True):
+        file.write_bytes(content)
+    graph = layers.build(
+        prototxt.read(files[0]), caffe.read(files[1]), _centers(), weights_file=str(files[1])
+    )
+    # A small file may ask for a large network; that is slow, and bounded by other tests.
+    if sum(np.prod(node.shape) for node in graph.nodes) > 3_000_000:
+        return None
+    return network.load(*files, small.CENTERS, device="cpu"), graph
+
+
+def _run_network(path: Path) -> None:
+    if found := _loaded(path):
+        net, _ = found
+        assert net.predict_ab(caffemodel.picture(net.input_hw)).shape == (*net.output_hw, 2)
+
+
+def _run_answers(path: Path) -> None:
+    """Hold what OpenCV makes of a network against ONNX Runtime's answer to the plain graph."""
+    if found := _loaded(path):
+        net, graph = found
+        lightness = 50 + (caffemodel.picture(net.input_hw) - 50) / 30
+        expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
+        np.testing.assert_allclose(net.predict_ab(lightness), expected, rtol=0, atol=0.2)
+
+
+def _make_centers(rng: random.Random) -> bytes:
+    return changed_bytes(rng, small.CENTERS.read_bytes())
+
+
+def _make_picture(rng: random.Random) -> bytes:
+    return changed_bytes(rng, rng.choice(corpus()))
+
+
+def _run_picture(path: Path) -> None:
+    from colorcv.images import Picture
+
+    pixels = decode_image(path.read_bytes(), "fuzzed").pixels
+    if pixels.size > 1_000_000:
+        return
+    picture = Picture(pixels)
+    assert np.isfinite(picture.lightness_at((16, 24))).all()
+    colored = picture.colored(np.full((4, 6, 2), 30, np.float32))
+    assert colored.shape[:2] == pixels.shape[:2]
+
+
+def _run_metadata(path: Path) -> None:
+    metadata = for_result(extract(path.read_bytes()))
+    for file in _hosts():
+        embed(file, metadata)
+
+
+@cache
+def _hosts() -> list[bytes]:
+    import cv2
+
+    picture = np.zeros((2, 2, 3), np.uint8)
+    return [cv2.imencode(s, picture)[1].tobytes() for s in (".png", ".jpg")]
+
+
+_NETWORK = ("colorcv.network.wire", "colorcv.network.caffe", "colorcv.network.prototxt",
+            "colorcv.network.layers", "colorcv.network.centers")  # fmt: skip
+
+TARGETS = {
+    "caffemodel": Target(
+        lambda rng: changed_message(rng, rng.choice(_caffemodels()), _MESSAGES),
+        _run_caffemodel,
+        ModelFormatError,
+        _NETWORK,
+    ),
+    "prototxt": Target(_make_prototxt, _run_prototxt, ModelFormatError, _NETWORK),
+    "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
+    "network": Target(_make_network, _run_network, ModelFormatError),
+    "answers": Target(_make_answers, _run_answers, ModelFormatError),
+    "picture": Target(_make_picture, _run_picture, ImageError),
+    "metadata": Target(_make_picture, _run_metadata, ImageError, ("colorcv.metadata",)),
+}

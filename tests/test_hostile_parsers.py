@@ -1,0 +1,147 @@
+"""Model files made to harm: refused in little time and memory, and nothing in them crashes OpenCV.
+
+The long runs are commands: `python -m tests.fuzz.run TARGET COUNT`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from colorcv import network
+from colorcv.errors import ModelFormatError
+from colorcv.network import caffe, layers, prototxt
+from tests.fuzz.messages import varint
+from tests.fuzz.run import run_inputs, try_one
+from tests.fuzz.seeds import TINY, tiny_weights
+from tests.fuzz.targets import TARGETS
+from tests.oracles import small
+
+HOSTILE = Path(__file__).parent / "data" / "hostile"
+
+
+def field(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def layer(blob: bytes) -> bytes:
+    return field(100, field(1, b"conv") + field(7, blob))
+
+
+ONE_SHAPE = field(7, field(1, b"\1" * 64))
+MEGA = 1 << 20
+BOMBS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
+    # Each of these took seconds, or hundreds of megabytes, or did not end.
+    "runs-of-one": (caffe.read, layer((b"\x2d0000" + b"\x350000") * 100_000)),
+    "runs-of-none-asked": (caffe.read, layer((b"\x35aaaa" + b"\x3daaaa") * 100_000)),
+    "many-pieces": (caffe.read, layer(field(5, b"0000") * 200_000)),
+    "many-shapes": (caffe.read, layer(ONE_SHAPE * 100_000)),
+    "a-shape-in-many-pieces": (caffe.read, layer(field(7, field(1, b"\1" * 64) * 100_000))),
+    "many-fields": (caffe.read, b"\x08\x01" * MEGA),
+    "many-blobs": (caffe.read, field(100, field(7, field(5, b"0000")) * 200_000)),
+    "many-layers": (
+        caffe.read,
+        b"".join(
+            field(100, field(1, b"%d" % i) + field(7, field(5, b"0000"))) for i in range(50_000)
+        ),
+    ),
+    "names-of-a-kilobyte": (
+        caffe.read,
+        b"".join(field(100, field(1, b"%01000d" % i) + field(7, b"")) for i in range(20_000)),
+    ),
+    "a-long-name-in-a-list": (
+        prototxt.read,
+        b"a" * 100_000 + b": [" + b"{}," * 50_000 + b"{}]",
+    ),
+    "messages": (prototxt.read, b"a{}" * (prototxt.MAX_BYTES // 3)),
+    "messages-with-names": (prototxt.read, b"a{b:1}" * (prototxt.MAX_BYTES // 6)),
+    "other-names": (prototxt.read, b" ".join(b"a%x:1" % i for i in range(28_000))),
+    "comments": (prototxt.read, b"#\n" * (prototxt.MAX_BYTES // 2)),
+    "spaces": (prototxt.read, b" \n" * (prototxt.MAX_BYTES // 2)),
+    "a-long-text": (prototxt.read, b'a: "' + b"x" * (prototxt.MAX_BYTES - 5) + b'"'),
+    "an-endless-text": (prototxt.read, b'a: "' + b"x" * (prototxt.MAX_BYTES - 5)),
+    "escapes": (prototxt.read, b'a: "' + b"\\n" * (prototxt.MAX_BYTES // 2 - 3) + b'"'),
+    "texts": (prototxt.read, b"a: " + b'""' * (prototxt.MAX_BYTES // 2 - 3)),
+    "digits": (prototxt.read, b"a: " + b"9" * (prototxt.MAX_BYTES - 3)),
+    "a-mebibyte": (prototxt.read, b"a: 1 " * (MEGA // 5)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_take_little_time_and_memory(name: str, tmp_path: Path) -> None:
+    read, data = BOMBS[name]
+    path = tmp_path / "bomb"
+    path.write_bytes(data)
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        with contextlib.suppress(ModelFormatError):
+            read(path)
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # A second is promised; tracing and a busy machine are slower, what was wrong was ten times so.
+    assert time.process_time() - start < 5
+    assert peak < 64e6 + len(data)
+
+
+def test_a_thousand_sums_are_counted_as_they_come() -> None:
+    """The numbers in all tensors were added up anew for each of 7000 nodes."""
+    bottoms = 'bottom: "data_l" ' * 8
+    sums = "".join(
+        f'layer {{ name: "e{i}" type: "Eltwise" {bottoms} top: "e{i}" }}\n' for i in range(900)
+    )
+    text = TINY.replace('layer { name: "conv1"', sums + 'layer { name: "conv1"', 1)
+    blobs = {n: [caffe.Blob(b.shape, b.ravel()) for b in m] for n, m in tiny_weights().items()}
+    centers = np.load(small.CENTERS).astype(np.float32)
+    start = time.process_time()
+    graph = layers.build(prototxt.parse(text, "t"), blobs, centers, weights_file="w")
+    assert time.process_time() - start < 2
+    assert len(graph.nodes) == 9  # what leads nowhere is left out
+
+
+def load(folder: Path, text: str, blobs: small.Weights | None = None) -> network.Network:
+    return network.load(*small.write(folder, prototxt=text, blobs=blobs), device="cpu")
+
+
+def test_weights_out_of_all_proportion_give_no_colour(tmp_path: Path) -> None:
+    """OpenCV 5 makes the largest float of the NaN that comes of them: that is no colour either."""
+    blobs = small.weights()
+    signs = np.array([1, -1, 1, -1, 1], np.float32).reshape(1, 5, 1, 1)
+    blobs["conv8_313"][0] = np.full((313, 5, 1, 1), 3e38, np.float32) * signs
+    net = load(tmp_path, small.PROTOTXT, blobs)
+    with pytest.raises(ModelFormatError, match="no colour"):
+        net.predict_ab(np.tile(np.linspace(0, 100, 24, dtype=np.float32), (16, 1)))
+
+
+@pytest.mark.parametrize("path", sorted(HOSTILE.glob("*-*")), ids=lambda path: path.name)
+def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
+    name = path.name.partition("-")[0]
+    copy = tmp_path / "input"
+    copy.write_bytes(path.read_bytes())
+    _, problem = try_one(TARGETS[name], copy)
+    assert not problem or problem[0].isdigit(), problem  # seconds and memory are the long run's
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("caffemodel", 1500), ("prototxt", 1500), ("centers", 500), ("network", 250),
+     ("answers", 100)],
+)  # fmt: skip
+def test_a_short_run(
+    name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_inputs(name, random.randrange(1 << 30), 0, count, tmp_path)
+    slow = [line for line in result["findings"] if re.search(r": [\d.]+ s$", line)]
+    assert result["findings"] == slow
+    assert 0 < result["taken"] < count or name == "answers"
