@@ -32,12 +32,16 @@ _MESSAGES = {100: {7: {7: {}}}}
 
 @dataclass(frozen=True)
 class Target:
-    """`make` draws an input, `run` reads it from a file; only `allowed` may come of it."""
+    """`make` draws an input, `run` reads it from a file; only `allowed` may come of it.
+
+    For runs steered by coverage: the modules to watch, and `change`, which changes a given input.
+    """
 
     make: Callable[[random.Random], bytes]
     run: Callable[[Path], Any]
     allowed: type[Exception]
     instrumented: Sequence[str] = ()
+    change: Callable[[random.Random, bytes], bytes] | None = None
 
 
 @cache
@@ -176,8 +180,15 @@ TARGETS = {
         _run_caffemodel,
         ModelFormatError,
         _NETWORK,
+        lambda rng, data: changed_message(rng, data, _MESSAGES),
     ),
-    "prototxt": Target(_make_prototxt, _run_prototxt, ModelFormatError, _NETWORK),
+    "prototxt": Target(
+        _make_prototxt,
+        _run_prototxt,
+        ModelFormatError,
+        _NETWORK,
+        lambda rng, data: changed_text(rng, data.decode()).encode(),
+    ),
     "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
     "network": Target(_make_network, _run_network, ModelFormatError),
     "answers": Target(_make_answers, _run_answers, ModelFormatError),

@@ -1,0 +1,63 @@
+"""The same targets, steered by atheris towards lines that no input has reached before."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+__all__ = ["steer"]
+
+
+def steer(name: str, count: int, seed: int) -> int:
+    """Run `count` inputs; libFuzzer writes what it finds to the folder it runs in and exits."""
+    import atheris
+
+    from .run import try_one
+    from .targets import TARGETS
+
+    target = TARGETS[name]
+    for module in target.instrumented:
+        _instrument(atheris, module)
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+    path = folder / "input"
+
+    def test(data: bytes) -> None:
+        path.write_bytes(data)
+        _, problem = try_one(target, path)
+        # Compiled with counters, the code is several times slower: only the hopeless counts.
+        if problem and not problem.endswith(" s"):
+            raise AssertionError(problem)
+
+    def mutate(data: bytes, most: int, number: int) -> bytes:
+        """What libFuzzer makes of it, or one of our own, which keep to the format."""
+        rng = random.Random(number)
+        if target.change is None or rng.random() < 0.2:
+            return atheris.Mutate(data, most)
+        try:
+            return target.change(rng, data)[:most]
+        except (IndexError, ValueError):  # no longer in the format
+            return atheris.Mutate(data, most)
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for index in range(200):
+        (corpus / str(index)).write_bytes(target.make(random.Random(f"{seed}/{index}")))
+    options = [f"-runs={count}", f"-seed={seed + 1}", "-max_len=65536", "-timeout=20"]
+    options += ["-rss_limit_mb=1024", "-verbosity=1", "-print_final_stats=1", str(corpus)]
+    atheris.Setup([sys.argv[0], *options], test, custom_mutator=mutate)
+    atheris.Fuzz()
+    return 0
+
+
+def _instrument(atheris, name: str) -> None:  # type: ignore[no-untyped-def]
+    """Give every function of a module counters, also where it has been imported already."""
+    module = sys.modules[name]
+    for owner in (module, *(v for v in vars(module).values() if isinstance(v, type))):
+        for key, value in list(vars(owner).items()):
+            if callable(value) and getattr(value, "__module__", "") == name and (
+                hasattr(value, "__code__")
+            ):  # fmt: skip
+                value.__code__ = atheris.instrument_func(value).__code__
