@@ -134,9 +134,8 @@ def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("caffemodel", 1500), ("prototxt", 1500), ("centers", 500), ("network", 250),
-     ("answers", 100)],
-)  # fmt: skip
+    [("caffemodel", 1000), ("prototxt", 1000), ("centers", 300), ("network", 250)],
+)
 def test_a_short_run(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,4 +143,4 @@ def test_a_short_run(
     result = run_inputs(name, random.randrange(1 << 30), 0, count, tmp_path)
     slow = [line for line in result["findings"] if re.search(r": [\d.]+ s$", line)]
     assert result["findings"] == slow
-    assert 0 < result["taken"] < count or name == "answers"
+    assert 0 < result["taken"] < count

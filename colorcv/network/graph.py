@@ -28,7 +28,9 @@ class Constant:
     place: tuple[str, int] | None = None
 
     def array(self) -> npt.NDArray[Any]:
-        return np.asarray(self.make(), self.dtype).reshape(self.shape)
+        # Weights out of all proportion may overflow in a rewrite: the network's answer shows it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(self.make(), self.dtype).reshape(self.shape)
 
 
 def constant(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Constant:

@@ -56,7 +56,7 @@ def _instrument(atheris, name: str) -> None:  # type: ignore[no-untyped-def]
     """Give every function of a module counters, also where it has been imported already."""
     module = sys.modules[name]
     for owner in (module, *(v for v in vars(module).values() if isinstance(v, type))):
-        for key, value in list(vars(owner).items()):
+        for value in list(vars(owner).values()):
             if callable(value) and getattr(value, "__module__", "") == name and (
                 hasattr(value, "__code__")
             ):  # fmt: skip

@@ -44,13 +44,11 @@ def tiny_weights() -> small.Weights:
     return made
 
 
-def random_network(rng: random.Random, *, calm: bool = False) -> tuple[str, small.Weights]:
+def random_network(rng: random.Random) -> tuple[str, small.Weights]:
     """Draw a prototxt that the checks mostly let through, with weights that fit it.
 
     Odd sizes, kernels larger than the picture, pads, groups, sums: what a file may ask of OpenCV.
-    `calm` weights keep the size of numbers, so that answers can be compared.
     """
-    values = _calm if calm else _values
     side = lambda: rng.choice((1, 2, 3, 7, 8, 16, 17, 24, 33))  # noqa: E731
     text = (
         'layer { name: "data_l" type: "Input" top: "t0" input_param { shape { dim: 1 dim: 1 '
@@ -70,14 +68,14 @@ def random_network(rng: random.Random, *, calm: bool = False) -> tuple[str, smal
             given, kernel = _convolution(rng, outputs, group)
             fan = (channels, outputs // group)
             fan = fan if kind == "Deconvolution" else (outputs, channels // group)
-            made[name] = [values(rng, (*fan, *kernel))]
+            made[name] = [_values(rng, (*fan, *kernel))]
             if "false" not in given:
-                made[name].append(values(rng, (outputs,)))
+                made[name].append(_values(rng, (outputs,)))
         elif kind == "BatchNorm":
-            variance = np.abs(values(rng, (channels,)))
-            made[name] = [values(rng, (channels,)), variance, np.full(1, rng.choice((0, 1, 999)))]
+            variance = np.abs(_values(rng, (channels,)))
+            made[name] = [_values(rng, (channels,)), variance, np.full(1, rng.choice((0, 1, 999)))]
         elif kind == "Scale":
-            made[name] = [values(rng, (channels,))]
+            made[name] = [_values(rng, (channels,))]
         elif kind == "Eltwise":
             same = [name for name, count in tensors if count == channels]
             bottoms += "".join(f' bottom: "{rng.choice(same)}"' for _ in range(rng.choice((1, 2))))
@@ -87,7 +85,7 @@ def random_network(rng: random.Random, *, calm: bool = False) -> tuple[str, smal
         if not in_place:
             tensors.append((top, outputs))
     bottom, channels = tensors[-1]
-    made["conv8_313"] = [values(rng, (313, channels, 1, 1)), values(rng, (313,))]
+    made["conv8_313"] = [_values(rng, (313, channels, 1, 1)), _values(rng, (313,))]
     head = small.PROTOTXT[small.PROTOTXT.index('layer { name: "conv8_313"') :]
     return text + head.replace('bottom: "up"', f'bottom: "{bottom}"'), made
 
@@ -111,8 +109,3 @@ def _values(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
     scale = rng.choice((0, 1, 1, 1, 1, 0.01, 100, 1e-30, 1e10, 3e37))
     values = np.random.default_rng(rng.getrandbits(32)).standard_normal(shape) * scale
     return np.clip(values, -3.4e38, 3.4e38).astype(np.float32)
-
-
-def _calm(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.random.default_rng(rng.getrandbits(32)).standard_normal(shape)
-    return (values / max(1, np.prod(shape[1:])) ** 0.5).astype(np.float32)
