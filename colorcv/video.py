@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,25 @@ Array = npt.NDArray[Any]
 log = logging.getLogger("colorcv")
 
 AUDIO = ("auto", "keep", "none")
+OLDEST_PYAV = (17, 1)
 
 
 def has_pyav() -> bool:
-    """Say whether PyAV is installed (``pip install 'colorcv[video]'``)."""
-    return importlib.util.find_spec("av") is not None
+    """Say whether PyAV is installed (``pip install 'colorcv[video]'``).
+
+    Raises
+    ------
+    VideoError
+        It is, but older than what keeps rotation and chapters.
+    """
+    if importlib.util.find_spec("av") is None:
+        return False
+    version = metadata.version("av")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYAV:
+        raise VideoError(
+            f"PyAV {version} is too old: pip install --upgrade 'colorcv[video]' (17.1 or newer)"
+        )
+    return True
 
 
 def frames(

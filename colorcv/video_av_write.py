@@ -139,11 +139,6 @@ class AvWriter:
             context.sample_aspect_ratio = reader.sample_aspect_ratio
         self.tag(reader.matrix, reader.full_range, reader.primaries, reader.transfer)
         if reader.display_matrix is not None:
-            if not hasattr(self.stream, "set_display_matrix"):
-                raise VideoError(
-                    f"{reader.path} is rotated, which this PyAV cannot write: "
-                    "pip install --upgrade av (18 or newer)"
-                )
             self.stream.set_display_matrix(reader.display_matrix)
         kept = {"title", "artist", "comment", "date", "copyright", "description", "genre", "album"}
         source = reader.container
@@ -152,7 +147,7 @@ class AvWriter:
         )
         if "language" in reader.stream.metadata:
             self.stream.metadata["language"] = reader.stream.metadata["language"]
-        if not reader.is_part and hasattr(self.container, "set_chapters") and source.chapters():
+        if not reader.is_part and source.chapters():
             self.container.set_chapters(source.chapters())
 
     def tag(self, matrix: int, full_range: bool, primaries: int = 2, transfer: int = 2) -> None:

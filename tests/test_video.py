@@ -313,6 +313,15 @@ def test_pyav_is_seen_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_pyav() is False
 
 
+def test_an_old_pyav_is_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    opencv_clip(tmp_path / "film.avi", 3)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: {"av": "14.0.1"}[name])
+    with pytest.raises(VideoError, match=r"PyAV 14\.0\.1 is too old: pip install"):
+        colorize_video(tmp_path / "film.avi", colorizer=StandIn())
+    assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
+
+
 def test_result_is_frozen(tmp_path: Path) -> None:
     opencv_clip(tmp_path / "film.avi", 3)
     result: Any = colorize_video(tmp_path / "film.avi", colorizer=StandIn())
