@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from .temporal import ChromaTrack
 from .video_cv import stills
 from .video_file import Unfinished, check_output, default_output
 from .video_result import VideoResult
-from .video_road import Clock, FrameColorizer, open_road, travel
+from .video_road import Clock, FrameColorizer, has_pyav, open_road, travel
 
 __all__ = ["VideoResult", "colorize_video", "default_output", "frames", "has_pyav", "preview"]
 
@@ -34,25 +32,6 @@ Array = npt.NDArray[Any]
 log = logging.getLogger("colorcv")
 
 AUDIO = ("auto", "keep", "none")
-OLDEST_PYAV = (17, 1)
-
-
-def has_pyav() -> bool:
-    """Say whether PyAV is installed (``pip install 'colorcv[video]'``).
-
-    Raises
-    ------
-    VideoError
-        It is, but older than what keeps rotation and chapters.
-    """
-    if importlib.util.find_spec("av") is None:
-        return False
-    version = metadata.version("av")
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYAV:
-        raise VideoError(
-            f"PyAV {version} is too old: pip install --upgrade 'colorcv[video]' (17.1 or newer)"
-        )
-    return True
 
 
 def frames(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +21,7 @@ from .temporal import ChromaTrack
 from .video_file import Unfinished
 from .video_pipe import Crew, Lane
 
-__all__ = ["Clock", "FrameColorizer", "Road", "open_road", "travel"]
+__all__ = ["Clock", "FrameColorizer", "Road", "has_pyav", "open_road", "travel"]
 
 Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -27,6 +29,25 @@ log = logging.getLogger("colorcv")
 
 # Frames that wait between two threads: enough that a key frame (some 150 ms) stalls nobody.
 READ_AHEAD = WRITE_BEHIND = 8
+OLDEST_PYAV = (17, 1)  # the first that keeps rotation
+
+
+def has_pyav() -> bool:
+    """Say whether PyAV is installed (``pip install 'colorcv[video]'``).
+
+    Raises
+    ------
+    VideoError
+        It is, but older than what keeps rotation and chapters.
+    """
+    if importlib.util.find_spec("av") is None:
+        return False
+    version = metadata.version("av")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYAV:
+        raise VideoError(
+            f"PyAV {version} is too old: pip install --upgrade 'colorcv[video]' (17.1 or newer)"
+        )
+    return True
 
 
 class FrameColorizer(Protocol):
