@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .graph import Constant, Draft, Graph, Node
@@ -37,12 +38,10 @@ def head_as_products(graph: Graph) -> Graph:
     )
 
     def scaled_kernel() -> npt.NDArray[Any]:
-        scaled: npt.NDArray[Any] = kernel.array().reshape(bins, -1) * factor.array().reshape(-1, 1)
-        return scaled
+        return _product(kernel.array().reshape(bins, -1), factor.array().reshape(-1, 1))
 
     def scaled_bias() -> npt.NDArray[Any]:
-        scaled: npt.NDArray[Any] = bias.array() * factor.array().reshape(-1)
-        return scaled
+        return _product(bias.array(), factor.array().reshape(-1))
 
     draft = Draft(graph)
     draft.nodes = [node for node in graph.nodes if node not in chain]
@@ -58,6 +57,11 @@ def head_as_products(graph: Graph) -> Graph:
     draft.prefix = last.name
     draft.reshape("", x, last.shape)
     return draft.finished()
+
+
+def _product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):  # whether the network's answer is finite is looked at later
+        return np.asarray(left * right)
 
 
 def _is_1x1(node: Node) -> bool:
