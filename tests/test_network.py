@@ -120,6 +120,20 @@ def test_another_size_and_temperature(seeded: Seeded) -> None:
     assert off_by(net.predict_ab(lightness), expected) < TOLERANCE
 
 
+def test_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "LARGE", 1)
+    folder = tmp_path / "größe 大 ' %s"
+    folder.mkdir()
+    lightness = caffemodel.picture((16, 24))
+    for low_memory in (False, True):
+        net = network.load(*small.write(folder), low_memory=low_memory)
+        np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+    monkeypatch.chdir(folder)
+    files = [path.name for path in small.write(folder)[:2]]
+    net = network.load(*files, small.CENTERS)
+    np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+
+
 def test_lite_gives_the_golden_answers() -> None:
     golden = np.load(DATA / "lite_golden.npz")
     net = network.load(*LITE_FILES)

@@ -27,7 +27,7 @@ MAX_CHANNELS = 1 << 14
 MAX_STEP = 64  # of kernel, stride, pad and dilation
 # Numbers in all the tensors of one run: what a file may ask for by itself (zhang2016 has 30
 # million), and what a caller may by naming a larger input.
-MAX_TENSORS, MAX_ASKED_TENSORS = 1 << 27, 1 << 30
+MAX_TENSORS, MAX_ASKED_TENSORS = 1 << 26, 1 << 30
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,200}")
 _FLOAT_MAX = float(np.finfo(np.float32).max)
