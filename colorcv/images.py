@@ -7,7 +7,7 @@ memory is bounded by the picture itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ from .lab import (
     linear_from_gamma,
     linear_table,
 )
+from .parallel import ordered
 from .resample import cubic_strip, reduce_strips, resize_to
 
 __all__ = ["Picture", "check_saturation"]
@@ -102,8 +103,7 @@ class Picture:
         small_hw = shape_hw[::-1] if self._sideways else shape_hw
         full_hw = self._walked_hw
         if self._alpha is None:
-            lightness = ((first, self._lightness(strip)) for first, strip in self._strips())
-            small = reduce_strips(lightness, full_hw, small_hw)
+            small = self._reduced(self._lightness_of, full_hw, small_hw)
         else:
             small = self._visible_lightness(full_hw, small_hw)
         np.clip(small, 0, 100, out=small)
@@ -141,13 +141,17 @@ class Picture:
         channels = 3 if self._alpha is None else 4
         result = np.empty((*self.shape_hw, channels), self._image.dtype)
         walked = result.swapaxes(0, 1) if self._sideways else result
-        for first, strip in self._strips():
-            rows = slice(first, first + len(strip))
+
+        def color(rows: slice) -> None:
+            strip = self._strip(rows)
             if saturation == 0:
                 walked[rows, :, :3] = self._grey(strip)
             else:
                 ab = cubic_strip(chroma, full_hw, rows.start, rows.stop)
                 self._merge(self._lightness(strip), ab, walked[rows])
+
+        for _ in ordered(color, self._strips()):
+            pass
         if self._alpha is not None:
             result[..., 3] = self._image[..., 3]
         return result
@@ -161,16 +165,42 @@ class Picture:
     def _alpha(self) -> Array | None:
         return self._pixels[..., 3] if self._pixels.shape[2:] == (4,) else None
 
-    def _strips(self) -> Iterator[tuple[int, Array]]:
-        """The picture's grey or colour channels, contiguous and in native byte order."""
-        for first in range(0, len(self._pixels), self._strip_rows):
-            strip = self._pixels[first : first + self._strip_rows]
-            if strip.ndim == 3:
-                strip = strip[..., :3]
-            strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
-            if strip.dtype.kind == "f":
-                strip = np.clip(strip, 0, 1)
-            yield first, strip
+    def _strips(self) -> list[slice]:
+        """The rows of each strip."""
+        rows, step = len(self._pixels), self._strip_rows
+        return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+    def _strip(self, rows: slice) -> Array:
+        """Its grey or colour channels, contiguous, in native byte order; grey where all are."""
+        strip = self._pixels[rows]
+        if strip.ndim == 3:
+            strip = strip[..., :3]
+        strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
+        if strip.dtype.kind == "f":
+            strip = np.clip(strip, 0, 1)
+        # A grey photo read as colour: a look into a table is a third of the work of a cube root.
+        if strip.ndim == 3 and (strip[0, 0] == strip[0, 0, 0]).all():
+            blue, green, red = cv2.split(strip)
+            if np.array_equal(blue, green) and np.array_equal(green, red):
+                return np.asarray(blue)
+        return strip
+
+    def _reduced(
+        self,
+        what: Callable[[slice], Floats],
+        full_hw: tuple[int, int],
+        small_hw: tuple[int, int],
+    ) -> Floats:
+        """What the rows of strips give, at a smaller size."""
+        width = min(full_hw[1], small_hw[1])
+
+        def narrowed(rows: slice) -> tuple[int, Floats]:
+            return rows.start, resize_to(what(rows), (rows.stop - rows.start, width))
+
+        return reduce_strips(ordered(narrowed, self._strips()), full_hw, small_hw)
+
+    def _lightness_of(self, rows: slice) -> Floats:
+        return self._lightness(self._strip(rows))
 
     def _lightness(self, strip: Array) -> Floats:
         if strip.ndim == 3:
@@ -189,21 +219,18 @@ class Picture:
     def _visible_lightness(self, full_hw: tuple[int, int], small_hw: tuple[int, int]) -> Floats:
         scale = 1 if self._image.dtype.kind == "f" else np.iinfo(self._image.dtype).max
 
-        def alpha() -> Iterator[tuple[int, Floats]]:
-            for first, strip in self._strips():
-                whole = self._pixels[first : first + len(strip), :, 3]
-                yield first, np.clip(np.divide(whole, scale, dtype=np.float32), 0, 1)
+        def alpha(rows: slice) -> Floats:
+            opacity = np.divide(self._pixels[rows, :, 3], scale, dtype=np.float32)
+            return np.clip(opacity, 0, 1, out=opacity)
 
-        def weighted() -> Iterator[tuple[int, Floats]]:
-            for (first, strip), (_, weight) in zip(self._strips(), alpha(), strict=True):
-                yield first, self._lightness(strip) * weight
+        def weighted(rows: slice) -> Floats:
+            return self._lightness_of(rows) * alpha(rows)
 
-        opacity = reduce_strips(alpha(), full_hw, small_hw)
+        opacity = self._reduced(alpha, full_hw, small_hw)
         visible = float(opacity.mean(dtype=np.float64))
         if not visible > 0:
-            lightness = ((first, self._lightness(strip)) for first, strip in self._strips())
-            return reduce_strips(lightness, full_hw, small_hw)
-        light = reduce_strips(weighted(), full_hw, small_hw)
+            return self._reduced(self._lightness_of, full_hw, small_hw)
+        light = self._reduced(weighted, full_hw, small_hw)
         mean = float(light.mean(dtype=np.float64)) / visible
         # Fills what is transparent, and does not show where much else is.
         some = 1e-3 * np.maximum(1 - opacity, 0)
