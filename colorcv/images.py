@@ -220,7 +220,7 @@ class Picture:
         scale = 1 if self._image.dtype.kind == "f" else np.iinfo(self._image.dtype).max
 
         def alpha(rows: slice) -> Floats:
-            opacity = np.divide(self._pixels[rows, :, 3], scale, dtype=np.float32)
+            opacity: Floats = np.divide(self._pixels[rows, :, 3], scale, dtype=np.float32)
             return np.clip(opacity, 0, 1, out=opacity)
 
         def weighted(rows: slice) -> Floats:
