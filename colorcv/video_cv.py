@@ -60,7 +60,7 @@ class CvReader:
             self.capture = source
         else:
             self.capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
-        if not self.capture.isOpened():
+        if hasattr(self.capture, "isOpened") and not self.capture.isOpened():
             what = f"camera {source}" if isinstance(source, int) else str(source)
             raise VideoError(f"{what} cannot be opened by OpenCV: is it there, and a film?")
         fps = float(self.capture.get(cv2.CAP_PROP_FPS))

@@ -202,6 +202,12 @@ def test_a_varying_rate_is_said(tmp_path: Path) -> None:
     assert any("varies" in note for note in result.notes)
 
 
+def test_a_capture_that_is_closed(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="cannot be opened"):
+        colorize_video(cv2.VideoCapture(), tmp_path / "out.avi", colorizer=StandIn())
+    assert files(tmp_path) == []
+
+
 def test_a_part_of_what_is_read_like_a_camera(tmp_path: Path) -> None:
     capture = Capture(grey_frames(48))
     result = colorize_video(capture, tmp_path / "out.avi", colorizer=StandIn(), end=1.0)

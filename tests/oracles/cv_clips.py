@@ -48,9 +48,6 @@ class Capture:
         self._frames, self._at = frames, 0
         self._times = times or [i / 24 for i in range(len(frames))]
 
-    def isOpened(self) -> bool:
-        return True
-
     def read(self) -> tuple[bool, Any]:
         self._at += 1
         if self._at > len(self._frames):
