@@ -25,7 +25,13 @@ def checked(image: Any) -> npt.NDArray[Any]:
     if image is None:
         raise ImageError(f"no picture came, but None (cv2.imread gives it on failure); {_TAKEN}")
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"a {type(image).__module__}.{type(image).__qualname__} came; {_TAKEN}")
+        how = ""
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            how = ": decode a file's bytes with cv2.imdecode"
+        elif hasattr(image, "__array_interface__"):  # as Pillow's pictures have
+            how = ': give numpy.asarray(picture), with order="rgb" if it is of Pillow'
+        kind = f"{type(image).__module__}.{type(image).__qualname__}"
+        raise ImageError(f"a {kind} came; {_TAKEN}{how}")
     shape, dtype = image.shape, image.dtype
     if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3, 4)):
         raise ImageError(f"an array of shape {shape} came; {_TAKEN}")

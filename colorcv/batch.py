@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .errors import OptionError
+
 __all__ = ["Job", "Plan", "beside", "plan"]
 
 # What the results are called beside their inputs: grandmother.jpg -> grandmother.color.jpg
@@ -23,10 +25,11 @@ class Job:
 
 @dataclass
 class Plan:
-    """What is to be done, what cannot be, and how many files of folders are left alone."""
+    """What is to be done, what cannot be, and what is left alone."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     left_alone: int = 0
 
 
@@ -56,7 +59,16 @@ def plan(
         (``*.color.*``), hidden files and the output folder itself are passed over.
     name : callable
         Names the result that stands beside an input. Its suffix is also taken under a folder.
+
+    Raises
+    ------
+    OptionError
+        Several inputs, and an output that is named like a file.
     """
+    if output is not None and len(inputs) > 1 and output != "-" and not output.endswith("/"):
+        out = Path(output)
+        if out.is_file() or (out.suffix.lower() in suffixes and not out.is_dir()):
+            raise OptionError(f"{len(inputs)} inputs need a folder, and -o {output} is a file")
     result = Plan()
     for source, target in _pairs(inputs, output, suffixes, name, result):
         result.jobs.append(Job(source, target))
@@ -80,7 +92,6 @@ def _pairs(
         source = Path(given)
         if given == "-":
             if out is not None and _is_folder_name(output, inputs):
-                out.mkdir(parents=True, exist_ok=True)
                 yield None, out / "stdin.png"
             else:
                 yield None, out
@@ -94,6 +105,9 @@ def _pairs(
             result.problems.append(f"{source}: there is no such file")
         elif to_stdout:
             yield source, None
+        elif out is None and source.stem.endswith(MARK) and len(inputs) > 1:
+            # What `*.jpg` finds in a folder the second time.
+            result.notes.append(f"{source}: left alone, it is a result already")
         elif out is None:
             yield source, beside(source)
         elif _is_folder_name(output, inputs):

@@ -6,8 +6,10 @@ Nothing heavy is imported before it is needed: ``--help`` and ``--version`` answ
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import __version__, commands
 from .errors import (
@@ -20,6 +22,7 @@ from .errors import (
 
 __all__ = ["main"]
 
+COMMANDS = ("image", "video", "download", "info")
 INTERRUPTED = 130
 
 
@@ -29,12 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: all went well; 1: some file failed; 2: the arguments are wrong; 3: the model is not
     available; 130: interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] not in COMMANDS and Path(words[0]).exists():
+        given = " ".join(words)
+        sys.stderr.write(f"colorcv: say which command: colorcv image {given}, or video\n")
+        return commands.USAGE
+    arguments = _parser().parse_args(words)
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         sys.stderr.write("\ncolorcv: interrupted; files finished so far are complete\n")
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.OK
     except (DownloadError, ModelFormatError) as err:
         return _complain(err, commands.NO_MODEL)
     except (OptionError, DeviceError) as err:

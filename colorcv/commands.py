@@ -50,9 +50,16 @@ def _fetch(model: str) -> Path:
         return download_model(model, progress=lambda done, total, name: bar.to(done, total))
 
 
+def _leave_to(command: str, suffixes: frozenset[str], todo: Plan) -> None:
+    """Take out what another command is for."""
+    others = [job for job in todo.jobs if job.source and job.source.suffix.lower() in suffixes]
+    todo.problems += [f"{job.source}: this is for colorcv {command}" for job in others]
+    todo.jobs = [job for job in todo.jobs if job not in others]
+
+
 def _report(todo: Plan) -> None:
-    for problem in todo.problems:
-        sys.stderr.write(f"colorcv: {problem}\n")
+    for line in [*todo.problems, *todo.notes]:
+        sys.stderr.write(f"colorcv: {line}\n")
     if todo.left_alone:
         sys.stderr.write(f"colorcv: {todo.left_alone} other files in the folders are left alone\n")
 
@@ -60,6 +67,7 @@ def _report(todo: Plan) -> None:
 def image(arguments: argparse.Namespace) -> int:
     """Colour photos."""
     todo = plan(arguments.inputs, arguments.output, suffixes=PICTURES)
+    _leave_to("video", FILMS, todo)
     _report(todo)
     if not todo.jobs:
         sys.stderr.write("colorcv: there is nothing to colour\n")
@@ -111,6 +119,7 @@ def video(arguments: argparse.Namespace) -> int:
     from .video import default_output
 
     todo = plan(arguments.inputs, arguments.output, suffixes=FILMS, name=default_output)
+    _leave_to("image", PICTURES, todo)
     piped = [job for job in todo.jobs if job.source is None or job.target is None]
     todo.problems += ["a film cannot be piped: name files" for _ in piped]
     todo.jobs = [job for job in todo.jobs if job not in piped]

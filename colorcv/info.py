@@ -92,9 +92,12 @@ def as_text(facts: dict[str, Any]) -> str:
         "",
         f'device="auto" takes {facts["auto"]["device"]}: {facts["auto"]["reason"]}',
     ]
+    said = facts["auto"]["reason"]
     for device in facts["devices"]:
         mark = "yes" if device["available"] else "no "
-        lines.append(f"  {mark} {device['name']:<12} {device['reason']}")
+        reason = device["reason"]
+        lines.append(f"  {mark} {device['name']:<12} {'as above' if reason in said else reason}")
+        said += reason
     for model in facts["models"]:
         lines += ["", f'model "{model["name"]}": {model["state"]}', f"  {model['description']}"]
         lines += [f"  {model['licence']}", f"  {model['folder']}"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from colorcv.batch import Job, plan
+from colorcv.errors import OptionError
 
 SUFFIXES = {".png", ".jpg"}
 
@@ -110,3 +111,17 @@ def test_a_linked_file_is_taken_once_by_each_name(tree: Path) -> None:
         Job(Path("in/link.png"), Path("out/link.png"))
         in plan(["in"], "out", suffixes=SUFFIXES).jobs
     )
+
+
+@pytest.mark.usefixtures("tree")
+@pytest.mark.parametrize("output", ["new.png", "one.png"])
+def test_several_inputs_are_not_put_into_a_file(output: str) -> None:
+    with pytest.raises(OptionError, match="folder"):
+        plan(["one.png", "in/a.jpg"], output, suffixes=SUFFIXES)
+
+
+@pytest.mark.usefixtures("tree")
+def test_results_among_several_files_are_left_alone_and_said() -> None:
+    found = plan(["in/a.jpg", "in/old.color.jpg"], None, suffixes=SUFFIXES)
+    assert [job.source for job in found.jobs] == [Path("in/a.jpg")]
+    assert "in/old.color.jpg" in found.notes[0]

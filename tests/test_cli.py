@@ -217,3 +217,18 @@ def test_download_offline(capsys: pytest.CaptureFixture[str]) -> None:
     assert "COLORCV_OFFLINE" in told
     assert os.environ["COLORCV_HOME"] in told
     assert "lite" in told
+
+
+@pytest.mark.usefixtures("here")
+def test_a_film_among_photos_is_for_another_command(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("film.mp4").touch()
+    assert lite("film.mp4") == 1
+    assert "colorcv video" in capsys.readouterr().err
+    assert run("video", "--model", "lite", "photo.png") == 1
+    assert "colorcv image" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_forgotten_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("photo.png", "--model", "lite") == 2
+    assert "colorcv image photo.png --model lite" in capsys.readouterr().err

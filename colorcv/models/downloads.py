@@ -82,7 +82,8 @@ def _unavailable(model: Model, what: str, *, kept: int = 0) -> DownloadError:
     lines.append(
         f"To go on: put by hand into {folder} what is missing ({names}; it is verified "
         "there); or set COLORCV_MIRROR to a base address that has it; or set COLORCV_HOME to "
-        'another folder; or use model="lite", which comes with the package and needs no download.'
+        'another folder; or use model="lite" (--model lite), which comes with the package and '
+        "needs no download."
     )
     return DownloadError("\n".join(lines))
 
