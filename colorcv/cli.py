@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
     image.set_defaults(run=commands.image)
     image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
+    image.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=commands.MAX_PIXELS,
+        metavar="N",
+        help="refuse larger photos, most of them before they are unpacked (default 250 million)",
+    )
     _add_common_options(image)
 
     video = subcommands.add_parser("video", help="colour films: files or folders")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["download", "image", "info", "video"]
 
 OK, SOME_FAILED, USAGE, NO_MODEL = 0, 1, 2, 3
+
+# A folder may hold a file of 50 kB that unpacks to gigabytes; this many pixels take two of them.
+MAX_PIXELS = 250_000_000
 
 PICTURES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
@@ -75,6 +79,8 @@ def image(arguments: argparse.Namespace) -> int:
     if any(job.target is None for job in todo.jobs) and sys.stdout.isatty():
         sys.stderr.write("colorcv: a picture is not written to a terminal; give -o FILE\n")
         return USAGE
+    if "cv2" not in sys.modules:  # OpenCV reads it when it is loaded, and looks at headers
+        os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(arguments.max_pixels)
     colorizer = _colorizer(arguments)
     failed = len(todo.problems)
     many = len(todo.jobs) > 1
@@ -102,6 +108,12 @@ def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) ->
         photo = files.decode_image(sys.stdin.buffer.read(), "standard input")
     else:
         photo = files.read_image(job.source)
+    height, width = photo.pixels.shape[:2]
+    if height * width > arguments.max_pixels:
+        raise ImageError(
+            f"{job.source or 'standard input'} has {width}x{height} pixels, more than --max-pixels "
+            f"{arguments.max_pixels}"
+        )
     result = colorizer.colorize(photo.pixels, saturation=arguments.saturation)
     if arguments.compare:
         result = files.side_by_side(photo.pixels, result)

@@ -30,6 +30,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Width, height and the highest value of a PNM, between which there may be comments.
 _PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
+# Before 4.12 OpenCV writes through a pointer that a damaged header leaves unset (CVE-2025-54874).
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,20 @@ def decode_image(data: bytes, name: str) -> ImageFile:
 
 
 def _decode(data: bytes, name: str) -> Array:
+    if data.startswith(_JP2) and _opencv_before(4, 12):
+        raise ImageError(
+            f"{name} is a JPEG 2000, which OpenCV {cv2.__version__} may crash on where it is "
+            "damaged: install opencv-python 4.12 or newer, or save it as PNG"
+        )
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as err:
         if "CV_IO_MAX_IMAGE" in (err.err or ""):
             raise ImageError(
-                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, set the "
-                "environment variable OPENCV_IO_MAX_IMAGE_PIXELS (default 1073741824; also "
-                "OPENCV_IO_MAX_IMAGE_WIDTH and _HEIGHT, 1048576) before starting"
+                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, give "
+                "the command --max-pixels N, or set the environment variable "
+                "OPENCV_IO_MAX_IMAGE_PIXELS (default 1073741824; also OPENCV_IO_MAX_IMAGE_WIDTH "
+                "and _HEIGHT, 1048576) before starting"
             ) from err
         if err.code == cv2.Error.StsNoMem:
             raise ImageError(f"{name} does not fit into memory: {err.err}") from err
@@ -82,6 +90,11 @@ def _decode(data: bytes, name: str) -> Array:
             f"or cut short; its {len(data)} bytes begin with {data[:16]!r}"
         )
     return np.asarray(pixels)
+
+
+def _opencv_before(major: int, minor: int) -> bool:
+    found = re.match(r"(\d+)\.(\d+)", cv2.__version__)
+    return found is not None and (int(found[1]), int(found[2])) < (major, minor)
 
 
 def _highest_value(data: bytes) -> int | None:

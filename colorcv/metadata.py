@@ -213,17 +213,15 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _from_png(data: bytes) -> Metadata:
-    exif = icc = xmp = b""
+    found: dict[bytes, bytes] = {}  # the first of each, so that not a thousand are unpacked
     for name, content in _png_chunks(data):
-        if name == b"eXIf":
-            exif = content.removeprefix(_EXIF)
-        elif name == b"iCCP":
-            icc = _unpacked(content.partition(b"\0")[2][1:])
-        elif name == b"iTXt" and content.startswith(_PNG_XMP):
-            rest = content[len(_PNG_XMP) :]
-            text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-            xmp = _unpacked(text) if rest[:1] == b"\1" else text
-    return Metadata(exif, icc, xmp)
+        if name in (b"eXIf", b"iCCP") or (name == b"iTXt" and content.startswith(_PNG_XMP)):
+            found.setdefault(name, content)
+    exif = found.get(b"eXIf", b"").removeprefix(_EXIF)
+    icc = _unpacked(found.get(b"iCCP", b"").partition(b"\0")[2][1:])
+    rest = found.get(b"iTXt", b"")[len(_PNG_XMP) :]
+    text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return Metadata(exif, icc, _unpacked(text) if rest[:1] == b"\1" else text)
 
 
 def _into_png(data: bytes, metadata: Metadata) -> bytes:

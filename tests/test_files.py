@@ -197,6 +197,8 @@ def test_one_picture_is_not_said_to_be_several(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".ppm", ".jp2"])
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
 def test_what_is_cut_short_is_refused(suffix: str, kept: float) -> None:
+    if suffix == ".jp2" and old_opencv():
+        pytest.skip("JPEG 2000 is not read with so old an OpenCV")
     data = encode_image(suffix, smooth(200, 300))
     assert decode_image(data, "whole").pixels.shape == (200, 300, 3)
     with pytest.raises(ImageError, match=r"cut\.file .*(cut short|damaged|cannot be decoded)"):
@@ -299,6 +301,13 @@ HOLDS = {
     ".jp2": "uint8",
     ".avif": "uint8",
 }
+
+
+def old_opencv() -> bool:
+    """Whether OpenCV is so old that JPEG 2000 is not read."""
+    return tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 12)
+
+
 SAME = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".dib": ".bmp", ".pnm": ".ppm"}
 EXACT = [".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".ppm", ".pnm", ".PNG", ".Tif"]
 
@@ -326,7 +335,7 @@ def test_a_format_holds_what_it_is_given_or_refuses(
     kind = np.dtype(dtype).name + "+alpha" * (channels == 4)
     holds = HOLDS[SAME.get(suffix.lower(), suffix.lower())].split()
     assert bool(refusal) == (kind not in holds)
-    if refusal:
+    if refusal or (suffix == ".jp2" and old_opencv()):
         return
     read = read_image(path).pixels
     assert read.shape == pixels.shape
