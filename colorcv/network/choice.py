@@ -50,9 +50,11 @@ class Row:
 def pays_as_products(node: Node, channels: int) -> bool:
     """Tell which layers are faster as MatMuls than as OpenCV 5.0's own convolutions.
 
-    At stride 2 and at few channels the transforms of the tiles eat up what the products gain.
+    With fewer channels, the transforms of the tiles eat up what the products gain.
     """
-    return node.op == "ConvTranspose" or (channels >= 64 and node.integers("strides") == (1, 1))
+    if node.op == "ConvTranspose":
+        return True
+    return channels >= (64 if node.integers("strides") == (1, 1) else 256)
 
 
 PLAIN = Choice()
