@@ -30,7 +30,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Width, height and the highest value of a PNM, between which there may be comments.
 _PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
-# Before 4.12 OpenCV writes through a pointer that a damaged header leaves unset (CVE-2025-54874).
+# Before 4.12 OpenCV writes through a pointer that a damaged header leaves unset (CVE-2025-53644).
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 

@@ -84,7 +84,7 @@ def _changed_meaning(rng: random.Random, text: str) -> str:
     """Change numbers, exchange names, add fields: it stays protobuf text."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         kind = rng.randrange(4)
-        found = list(re.finditer((r"\b\d[\d.]*", r'"\w+"', r"\{", r"\w+: [\w.\"]+")[kind], text))
+        found = list(re.finditer((r"\b\d+(?:\.\d+)?", r'"\w+"', r"\{", r"\w+: [\w.\"]+")[kind], text))
         if not found:
             continue
         one, other = rng.choice(found), rng.choice(found)
@@ -104,7 +104,7 @@ def _changed_tokens(rng: random.Random, text: str) -> str:
         if not solid:
             break
         at, other = rng.choice(solid), rng.choice(solid)
-        number = re.fullmatch(r"-?[\d.]+", tokens[at])
+        number = re.fullmatch(r"-?\d+(\.\d*)?", tokens[at])
         match rng.randrange(6):
             case 0 | 1 if number:
                 near = str(int(float(tokens[at])) + rng.choice((-2, -1, 1, 2))) if number else ""
