@@ -36,6 +36,12 @@ class AvShot:
     time_s: float
 
 
+# Tags in another encoding are no reason to lose a film. PyAV 19 replaces what it cannot read.
+_TAGS: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
+
+
 class AvReader:
     """Decode the best video stream of a film, and hand on the packets of the others.
 
@@ -71,7 +77,7 @@ class AvReader:
             self.container = av.open(
                 f"file:{path}",
                 container_options={"protocol_whitelist": "file"},
-                metadata_errors="replace",
+                **_TAGS,
             )
         except (av.error.FFmpegError, OSError, ValueError) as err:
             raise VideoError(

@@ -85,7 +85,7 @@ ALONE: dict[str, str | None] = {
     "404": r"404 Not Found",
     "407": r"407 Proxy Authentication Required",
     "410": r"410 Gone",
-    "416": r"416 Requested Range Not Satisfiable",
+    "416": r"416 (Requested )?Range Not Satisfiable",
     "429": r"429 Too Many Requests",
     "429-wait-7": r"429 Too Many",
     "429-wait-date": r"429 Too Many",
