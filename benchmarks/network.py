@@ -65,7 +65,8 @@ FORMS: dict[str, Rewrite] = {
     "products from 64 channels": products(64),
     "products from 128 channels": products(128),
     "products from 256 channels": products(256),
-    "products from 64, stride 2 from 256": products(64, halved=256),
+    "products from 96, stride 2 from 256": products(96, halved=256),
+    "products from 96, stride 2 from 128": products(96, halved=128),
     "deconvolutions only as products": winograd(lambda node, _: node.op == "ConvTranspose"),
 }
 
