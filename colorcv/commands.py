@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .bars import Bar
 from .batch import Job, Plan, plan
 from .errors import ImageError, VideoError
+from .parallel import ordered
 
 if TYPE_CHECKING:
     from .colorizer import Colorizer
@@ -84,16 +85,24 @@ def image(arguments: argparse.Namespace) -> int:
     colorizer = _colorizer(arguments)
     failed = len(todo.problems)
     many = len(todo.jobs) > 1
+
+    def attempt(job: Job) -> str | None:
+        try:
+            _color_one(job, colorizer, arguments)
+        except (ImageError, OSError, MemoryError) as err:
+            return str(err) or type(err).__name__
+        return None
+
+    # While one picture is with the network, the next is read and the last is written.
+    threads = 1 if arguments.low_memory else 2
     with Bar("files", "colouring", len(todo.jobs) if many else None) as bar:
-        for done, job in enumerate(todo.jobs, 1):
-            try:
-                _color_one(job, colorizer, arguments)
-            except (ImageError, OSError, MemoryError) as err:
+        for done, problem in enumerate(ordered(attempt, todo.jobs, threads), 1):
+            target = todo.jobs[done - 1].target
+            if problem is not None:
                 failed += 1
-                bar.say(f"colorcv: {err or type(err).__name__}", error=True)
-            else:
-                if job.target is not None:
-                    bar.say(str(job.target))
+                bar.say(f"colorcv: {problem}", error=True)
+            elif target is not None:
+                bar.say(str(target))
             if many:
                 bar.to(done)
     return SOME_FAILED if failed else OK

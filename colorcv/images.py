@@ -7,9 +7,9 @@ memory is bounded by the picture itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = ["Picture", "check_saturation"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 # Pixels of a strip: a 24th of the picture, since the work on a strip takes about 50 bytes a pixel;
 # at least as many as make calls worth while, at most what stays near two cores. Those of them that
@@ -150,7 +151,7 @@ class Picture:
                 ab = cubic_strip(chroma, full_hw, rows.start, rows.stop)
                 self._merge(self._lightness(strip), ab, walked[rows])
 
-        for _ in ordered(color, self._strips()):
+        for _ in self._each_strip(color):
             pass
         if self._alpha is not None:
             result[..., 3] = self._image[..., 3]
@@ -165,10 +166,12 @@ class Picture:
     def _alpha(self) -> Array | None:
         return self._pixels[..., 3] if self._pixels.shape[2:] == (4,) else None
 
-    def _strips(self) -> list[slice]:
-        """The rows of each strip."""
+    def _each_strip(self, work: Callable[[slice], T]) -> Iterator[T]:
+        """What the work makes of the rows of each strip, in order."""
         rows, step = len(self._pixels), self._strip_rows
-        return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+        strips = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+        # For a few strips, starting threads costs more than they gain.
+        return ordered(work, strips, cv2.getNumThreads() if len(strips) >= 8 else 1)
 
     def _strip(self, rows: slice) -> Array:
         """Its grey or colour channels, contiguous, in native byte order; grey where all are."""
@@ -197,7 +200,7 @@ class Picture:
         def narrowed(rows: slice) -> tuple[int, Floats]:
             return rows.start, resize_to(what(rows), (rows.stop - rows.start, width))
 
-        return reduce_strips(ordered(narrowed, self._strips()), full_hw, small_hw)
+        return reduce_strips(self._each_strip(narrowed), full_hw, small_hw)
 
     def _lightness_of(self, rows: slice) -> Floats:
         return self._lightness(self._strip(rows))

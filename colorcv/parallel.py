@@ -1,4 +1,4 @@
-"""Several strips of a picture at once, on the threads that OpenCV may use."""
+"""Several pieces of work at once, their results in order."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import cv2
-
 __all__ = ["ordered"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Below this, starting threads costs more than they gain.
-_FEW = 8
 
+def ordered(
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int
+) -> Iterator[Result]:
+    """Give the results of the work in the order of the items, as many ahead as there are threads.
 
-def ordered(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Give the results of the work in the order of the items, a few of them ahead.
-
-    OpenCV's own threads serve inside its slower functions; these serve all between, which is
-    half of the time.
+    OpenCV's own threads serve inside its slower functions; these serve all between.
 
     Parameters
     ----------
     work : callable
-        Called from several threads, as many as ``cv2.getNumThreads()``.
+        Called from several threads.
     items : sequence
+    threads : int
+        1 calls the work in the caller's own thread.
     """
-    threads = cv2.getNumThreads()
-    if threads < 2 or len(items) < _FEW:
+    if threads < 2 or len(items) < 2:
         yield from map(work, items)
         return
     waiting: deque[Future[Result]] = deque()
