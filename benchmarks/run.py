@@ -183,7 +183,7 @@ def imports(python: str, rounds: int) -> str:
 def peak(
     python: str, name: str, files: dict[str, Any], size: tuple[int, int] | None
 ) -> list[float]:
-    """Peak MB of a fresh process: after `import cv2`, after the network, after one photo."""
+    """Peak MiB of a fresh process: after `import cv2`, after the network, after one photo."""
     with Worker(python, name, files) as worker:
         facts = worker(do="network")
         peaks = [worker.facts["cv2_mb"], facts["peak_mb"]]
@@ -210,7 +210,7 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
         assert difference < 0.05, f"{worker.name} answers otherwise: {difference}"
     out += [
         f"### The network alone, full size ({zhang['size']} × {zhang['size']})\n",
-        table(["", "ms", f"times as fast as {peer}", "peak MB", "largest difference in ab"], rows),
+        table(["", "ms", f"times as fast as {peer}", "peak MiB", "largest difference in ab"], rows),
     ]
     for worker in workers:
         if worker.name in ("ONNX Runtime", "PyTorch eager"):
@@ -226,7 +226,7 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
     for row, size in zip(rows, SIZES, strict=True):
         ours, theirs = (peak(python, name, zhang, size) for name in ("colorcv", peer))
         row += [f"{ours[2]:.0f}", f"{theirs[2]:.0f}"]
-    megabytes = HUGE[0] * HUGE[1] * 3 / 1e6
+    megabytes = HUGE[0] * HUGE[1] * 3 / 2**20
     begun = time.perf_counter()
     huge = peak(python, "colorcv", zhang, HUGE)
     seconds = time.perf_counter() - begun
@@ -236,11 +236,11 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
     out += [
         "### A photo end to end, full size, 8-bit BGR array to array\n",
         table(
-            ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv MB", "peer MB"],
+            ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv MiB", "peer MiB"],
             rows,
         ),
-        f"{HUGE[0]} × {HUGE[1]} (picture and result {megabytes:.0f} MB each): colorcv's peak is "
-        f"{huge[2]:.0f} MB; above the network and the caller's picture {above:.2f} times "
+        f"{HUGE[0]} × {HUGE[1]} (picture and result {megabytes:.0f} MiB each): colorcv's peak is "
+        f"{huge[2]:.0f} MiB; above the network and the caller's picture {above:.2f} times "
         f"the result, itself included ({seconds:.0f} s with start-up and making it).\n",
     ]  # fmt: skip
 
@@ -251,8 +251,8 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
         times = in_turn([small, big], max(3, rounds // 3), do="network")
         ratio = median(a / b for a, b in zip(*times, strict=True))
         out.append(
-            f"`low_memory=True`: peak {small.facts['peak_mb']:.0f} MB instead of "
-            f"{big.facts['peak_mb']:.0f} MB, at {ratio:.2f} times the time.\n"
+            f"`low_memory=True`: peak {small.facts['peak_mb']:.0f} MiB instead of "
+            f"{big.facts['peak_mb']:.0f} MiB, at {ratio:.2f} times the time.\n"
         )
 
     names = ["colorcv", *(own_peers[:1] if four else [])]
@@ -267,7 +267,7 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
     out += [
         "### The small model, network alone (192 × 192)\n",
         table(["", "ms", "times as fast"], rows),
-        f"lite's peak is {above_cv2:.0f} MB above `import cv2`.\n",
+        f"lite's peak is {above_cv2:.0f} MiB above `import cv2`.\n",
     ]
 
     rows = []

@@ -20,13 +20,13 @@ PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1
 
 
 def peak_mb() -> float:
-    """Return the peak of resident memory so far, in 10^6 bytes."""
+    """Return the peak of resident memory so far, in MiB."""
     # Linux counts into ru_maxrss what the parent had before this program was started in its place.
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        return int(peak.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def answer(**facts: Any) -> None:
