@@ -63,8 +63,10 @@ def plan(
     Raises
     ------
     OptionError
-        Several inputs, and an output that is named like a file.
+        Several inputs, and an output that is named like a file; an empty name.
     """
+    if output == "":
+        raise OptionError("the output's name is empty")
     if output is not None and len(inputs) > 1 and output != "-" and not output.endswith("/"):
         out = Path(output)
         if out.is_file() or (out.suffix.lower() in suffixes and not out.is_dir()):
@@ -95,14 +97,14 @@ def _pairs(
                 yield None, out / "stdin.png"
             else:
                 yield None, out
-        elif source.is_dir():
+        elif given and _is_folder(source):
             if to_stdout:
                 result.problems.append(f"{source}: a folder cannot go to standard output")
                 continue
             for found in _walk(source, out, suffixes, result):
                 yield found, under(out, found.relative_to(source)) if out else beside(found)
-        elif not source.exists():
-            result.problems.append(f"{source}: there is no such file")
+        elif problem := _problem(given):
+            result.problems.append(problem)
         elif to_stdout:
             yield source, None
         elif out is None and source.stem.endswith(MARK) and len(inputs) > 1:
@@ -119,7 +121,28 @@ def _pairs(
 def _is_folder_name(output: str | None, inputs: Sequence[str]) -> bool:
     """Whether the output is meant as a folder: it is one, says so, or has to hold several."""
     assert output is not None
-    return len(inputs) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir()
+    return len(inputs) > 1 or output.endswith(("/", os.sep)) or _is_folder(Path(output))
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell it of every name, also one that Path.is_dir raises for: too long, links in circles."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _problem(given: str) -> str:
+    """Say why an input is not even there; an empty name would mean the folder we are in."""
+    if not given:
+        return "an input's name is empty"
+    try:
+        Path(given).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{given}: there is no such file"
+    except (OSError, ValueError) as err:
+        return f"{given}: it cannot be read ({getattr(err, 'strerror', None) or err})"
+    return ""
 
 
 def _walk(
@@ -128,12 +151,12 @@ def _walk(
     def unreadable(err: OSError) -> None:
         result.problems.append(f"{err.filename}: this folder cannot be read ({err.strerror})")
 
-    out_path = out.resolve() if out is not None else None
+    out_path = os.path.realpath(out) if out is not None else None
     for here, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and Path(here, name).resolve() != out_path
+            if not name.startswith(".") and os.path.realpath(Path(here, name)) != out_path
         )
         for name in sorted(files):
             path = Path(here, name)
@@ -146,10 +169,11 @@ def _walk(
 
 def _refuse_clashes(result: Plan) -> None:
     """Keep the first of several jobs with one target, and none whose target is an input."""
-    sources = {job.source.resolve() for job in result.jobs if job.source is not None}
-    targets: dict[Path | None, Job] = {}
+    # Not Path.resolve, which raises where links go in circles.
+    sources = {os.path.realpath(job.source) for job in result.jobs if job.source is not None}
+    targets: dict[str | None, Job] = {}
     for job in result.jobs:
-        key = job.target.resolve() if job.target is not None else None
+        key = os.path.realpath(job.target) if job.target is not None else None
         if key in sources:
             result.problems.append(f"{job.source}: the result would be written over {job.target}")
         elif key in targets:

@@ -6,10 +6,10 @@ Nothing heavy is imported before it is needed: ``--help`` and ``--version`` answ
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from . import __version__, commands
 from .errors import (
@@ -33,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     available; 130: interrupted.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    if words and words[0] not in COMMANDS and Path(words[0]).exists():
+    if words and words[0] not in COMMANDS and os.path.lexists(words[0]):
         given = " ".join(words)
         sys.stderr.write(f"colorcv: say which command: colorcv image {given}, or video\n")
         return commands.USAGE
     arguments = _parser().parse_args(words)
+    _take_any_name()
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
@@ -52,6 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(err, commands.USAGE)
     except ColorcvError as err:
         return _complain(err, commands.SOME_FAILED)
+
+
+def _take_any_name() -> None:
+    """Let stdout print every file's name: as its own bytes, or escaped where it has no letters."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        is_utf8 = stdout.encoding.lower().replace("-", "") == "utf8"
+        stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _complain(err: Exception, code: int) -> int:

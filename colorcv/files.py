@@ -175,7 +175,10 @@ def write_image(
 def check_target(path: PathLike, *, overwrite: bool) -> None:
     """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
     path = Path(path)
-    _format_of(path.suffix)
+    try:
+        _format_of(path.suffix)
+    except ImageError as err:
+        raise ImageError(f"{path} cannot be written: {err}") from err
     if path.is_dir():
         raise ImageError(f"{path} is a folder; the result needs the name of a file")
     if not overwrite and os.path.lexists(path):

@@ -67,7 +67,7 @@ class Unfinished:
         self._overwrite = overwrite
         _remove_orphans(output.parent)
         self.path = output.with_name(
-            f".{output.stem[:80]}.colorcv-{_HOST}-{os.getpid()}{output.suffix}"
+            f".{output.stem[:30]}.colorcv-{_HOST}-{os.getpid()}{output.suffix}"
         )
         if self.path in _ACTIVE:
             raise VideoError(f"{output} is being written already by this process")

@@ -84,7 +84,8 @@ def _changed_meaning(rng: random.Random, text: str) -> str:
     """Change numbers, exchange names, add fields: it stays protobuf text."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         kind = rng.randrange(4)
-        found = list(re.finditer((r"\b\d+(?:\.\d+)?", r'"\w+"', r"\{", r"\w+: [\w.\"]+")[kind], text))
+        pattern = (r"\b\d+(?:\.\d+)?", r'"\w+"', r"\{", r"\w+: [\w.\"]+")[kind]
+        found = list(re.finditer(pattern, text))
         if not found:
             continue
         one, other = rng.choice(found), rng.choice(found)
