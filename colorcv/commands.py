@@ -86,11 +86,15 @@ def image(arguments: argparse.Namespace) -> int:
     failed = len(todo.problems)
     many = len(todo.jobs) > 1
 
+    import cv2
+
     def attempt(job: Job) -> str | None:
         try:
             _color_one(job, colorizer, arguments)
-        except (ImageError, OSError, MemoryError) as err:
+        except (ImageError, OSError) as err:
             return str(err) or type(err).__name__
+        except (MemoryError, cv2.error) as err:  # which do not say at what they failed
+            return f"{job.source or 'standard input'}: {str(err) or 'it does not fit into memory'}"
         return None
 
     # While one picture is with the network, the next is read and the last is written.
@@ -156,7 +160,7 @@ def video(arguments: argparse.Namespace) -> int:
             color(job, colorizer, arguments)
         except (VideoError, ImageError, OSError, MemoryError) as err:
             failed += 1
-            sys.stderr.write(f"colorcv: {err or type(err).__name__}\n")
+            sys.stderr.write(f"colorcv: {str(err) or type(err).__name__}\n")
     return SOME_FAILED if failed else OK
 
 

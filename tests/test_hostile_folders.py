@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -236,3 +237,27 @@ def test_a_linked_output_folder_is_still_no_input(here: Path) -> None:
     put("in/a.png", "in/results/old.png")
     Path("link").symlink_to("in/results")
     assert [str(job.source) for job in plan(["in"], "link", suffixes=SUFFIXES).jobs] == ["in/a.png"]
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"), MemoryError(),
+                                   cv2.error("Insufficient memory")])  # fmt: skip
+def test_a_file_too_large_for_memory_stops_no_other(
+    here: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("in/a.png", "in/b.png")
+    colorize = colorcv.Colorizer.colorize
+    calls = iter((error, None))
+
+    def once(self: colorcv.Colorizer, *given: Any, **options: Any) -> Any:
+        if failure := next(calls):
+            raise failure
+        return colorize(self, *given, **options)
+
+    monkeypatch.setattr(colorcv.Colorizer, "colorize", once)
+    assert cli.main([*LITE, "--low-memory", "in", "-o", "out"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "out/b.png\n"
+    assert said.err == f"colorcv: in/a.png: {str(error) or 'it does not fit into memory'}\n"
