@@ -153,7 +153,7 @@ def _hosts() -> list[bytes]:
 
 
 _NETWORK = ("colorcv.network.wire", "colorcv.network.caffe", "colorcv.network.prototxt",
-            "colorcv.network.layers", "colorcv.network.centers")  # fmt: skip
+            "colorcv.network.layers", "colorcv.network.convert", "colorcv.network.centers")  # fmt: skip
 
 TARGETS = {
     "caffemodel": Target(
