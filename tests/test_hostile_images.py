@@ -6,7 +6,6 @@ The long runs are commands: `python -m tests.fuzz.run picture COUNT`, and `metad
 from __future__ import annotations
 
 import contextlib
-import random
 import struct
 import subprocess
 import sys
@@ -232,6 +231,6 @@ def test_a_short_run(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run_inputs(name, random.randrange(1 << 30), 0, count, tmp_path)
+    result = run_inputs(name, 2026, 0, count, tmp_path)
     assert result["findings"] == []
     assert result["taken"] > 0

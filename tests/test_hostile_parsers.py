@@ -6,7 +6,6 @@ The long runs are commands: `python -m tests.fuzz.run TARGET COUNT`.
 from __future__ import annotations
 
 import contextlib
-import random
 import re
 import time
 import tracemalloc
@@ -140,7 +139,7 @@ def test_a_short_run(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run_inputs(name, random.randrange(1 << 30), 0, count, tmp_path)
+    result = run_inputs(name, 2026, 0, count, tmp_path)
     slow = [line for line in result["findings"] if re.search(r": [\d.]+ s$", line)]
     assert result["findings"] == slow
     assert 0 < result["taken"] < count
