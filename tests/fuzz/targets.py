@@ -152,8 +152,10 @@ def _hosts() -> list[bytes]:
     return [cv2.imencode(s, picture)[1].tobytes() for s in (".png", ".jpg")]
 
 
-_NETWORK = ("colorcv.network.wire", "colorcv.network.caffe", "colorcv.network.prototxt",
-            "colorcv.network.layers", "colorcv.network.convert", "colorcv.network.centers")  # fmt: skip
+_NETWORK = [
+    f"colorcv.network.{room}"
+    for room in ("wire", "caffe", "prototxt", "layers", "convert", "centers")
+]
 
 TARGETS = {
     "caffemodel": Target(
