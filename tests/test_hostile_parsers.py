@@ -18,7 +18,7 @@ import pytest
 
 from colorcv import network
 from colorcv.errors import ModelFormatError
-from colorcv.network import caffe, layers, prototxt
+from colorcv.network import caffe, prototxt
 from tests.fuzz.messages import varint
 from tests.fuzz.run import run_inputs, try_one
 from tests.fuzz.seeds import TINY, tiny_weights
@@ -93,23 +93,46 @@ def test_bombs_take_little_time_and_memory(name: str, tmp_path: Path) -> None:
     assert peak < 64e6 + len(data)
 
 
-def test_a_thousand_sums_are_counted_as_they_come() -> None:
-    """The numbers in all tensors were added up anew for each of 7000 nodes."""
-    bottoms = 'bottom: "data_l" ' * 8
-    sums = "".join(
-        f'layer {{ name: "e{i}" type: "Eltwise" {bottoms} top: "e{i}" }}\n' for i in range(900)
-    )
-    text = TINY.replace('layer { name: "conv1"', sums + 'layer { name: "conv1"', 1)
-    blobs = {n: [caffe.Blob(b.shape, b.ravel()) for b in m] for n, m in tiny_weights().items()}
-    centers = np.load(small.CENTERS).astype(np.float32)
-    start = time.process_time()
-    graph = layers.build(prototxt.parse(text, "t"), blobs, centers, weights_file="w")
-    assert time.process_time() - start < 2
-    assert len(graph.nodes) == 9  # what leads nowhere is left out
-
-
 def load(folder: Path, text: str, blobs: small.Weights | None = None) -> network.Network:
     return network.load(*small.write(folder, prototxt=text, blobs=blobs), device="cpu")
+
+
+def chain(count: int, settings: str) -> tuple[str, small.Weights]:
+    """The tiny network behind a row of 3x3 layers of one channel."""
+    rows = "".join(
+        f'layer {{ name: "g{i}" type: "Convolution" bottom: "g{i - 1}" top: "g{i}"\n'
+        f"convolution_param {{ num_output: 1 kernel_size: 3 bias_term: false {settings} }} }}\n"
+        for i in range(1, count + 1)
+    ).replace('"g0"', '"data_l"')
+    text = TINY.replace("dim: 8 dim: 12", "dim: 64 dim: 64")
+    text = text.replace('bottom: "data_l" top: "conv1"', f'bottom: "g{count}" top: "conv1"')
+    kernels = {f"g{i}": [np.full((1, 1, 3, 3), 1 / 9, np.float32)] for i in range(1, count + 1)}
+    text = text.replace('layer { name: "conv1"', rows + 'layer { name: "conv1"', 1)
+    return text, {**tiny_weights(), **kernels}
+
+
+@pytest.mark.parametrize(
+    ("count", "settings"),
+    [(300, "pad: 64 dilation: 64"), (300, "pad: 4 dilation: 4"), (900, "pad: 1")],
+)
+def test_no_small_file_becomes_a_graph_without_end(
+    count: int, settings: str, tmp_path: Path
+) -> None:
+    """48 kB of dilated layers became 40,000 nodes, and OpenCV took minutes to read them."""
+    start = time.process_time()
+    net = load(tmp_path, *chain(count, settings))
+    assert net.predict_ab(np.full((64, 64), 50, np.float32)).shape == (64, 64, 2)
+    assert time.process_time() - start < 15  # it is one or two
+
+
+def test_more_operations_than_any_network_has(tmp_path: Path) -> None:
+    text, weights = chain(1, "pad: 1")
+    bottoms = 'bottom: "data_l" ' * 8
+    sums = "".join(f'layer {{ name: "e{i}" type: "Eltwise" {bottoms} top: "e{i}" }}\n'
+                   for i in range(200))  # fmt: skip
+    text = text.replace('layer { name: "g1"', sums + 'layer { name: "g1"', 1)
+    with pytest.raises(ModelFormatError, match="more than 1000 operations"):
+        load(tmp_path, text, weights)
 
 
 def test_weights_out_of_all_proportion_give_no_colour(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ __all__ = ["PLAIN", "TABLE", "Choice", "for_device"]
 
 Rewrite = Callable[[Graph], Graph]
 
+# OpenCV reads a graph in a time that grows with the square of its nodes; zhang2016 becomes 1062.
+MAX_NODES = 4000
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -32,9 +35,10 @@ class Choice:
     winograd: bool = True  # OpenCV 4's own, for undilated 3x3 layers
 
     def rewrite(self, graph: Graph) -> Graph:
+        rewritten = graph
         for rewrite in self.rewrites:
-            graph = rewrite(graph)
-        return graph
+            rewritten = rewrite(rewritten)
+        return rewritten if len(rewritten.nodes) <= MAX_NODES else graph
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from .winograd import FORMS, tiled_products
 
 __all__ = ["mosaic", "stacked_winograd"]
 
+# Dilations beyond it are left as they are: the nodes grow with it, and networks use 2.
+MAX_STEP = 4
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -99,7 +102,8 @@ def _dilation(node: Node, graph: Graph) -> int:
         and node.integers("pads") == (step,) * 4
     )
     height, width = node.shape[2:]
-    return step if same and step > 1 and height % step == 0 and width % step == 0 else 0
+    fits = height % step == 0 and width % step == 0
+    return step if same and fits and 1 < step <= MAX_STEP else 0
 
 
 def _pointwise(node: Node, graph: Graph) -> bool:

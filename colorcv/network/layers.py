@@ -162,6 +162,8 @@ class Builder:
         self, op: str, name: str, inputs: Sequence[str], shape: Shape, **attributes: object
     ) -> str:
         self.nodes.append(Node(op, name, tuple(inputs), shape, attributes))  # type: ignore[arg-type]
+        if len(self.nodes) > MAX_LAYERS:
+            raise ModelFormatError(f"{self.net.where}: more than {MAX_LAYERS} operations")
         self.shapes[name] = shape
         self.numbers += math.prod(shape)
         self.steps.setdefault(name, max((self.steps.get(i, 1) for i in inputs), default=1))
