@@ -13,11 +13,13 @@ import numpy as np
 
 from colorcv import network
 from colorcv.decoding import decode_image
-from colorcv.errors import ImageError, ModelFormatError
+from colorcv.errors import ImageError, ModelFormatError, VideoError
 from colorcv.metadata import embed, extract, for_result
 from colorcv.network import caffe, centers, layers, prototxt
 from tests.oracles import caffemodel, small
 
+from . import films
+from .films import run_film
 from .messages import changed_message
 from .mutate import changed_bytes, changed_text
 from .pictures import corpus
@@ -126,6 +128,10 @@ def _make_picture(rng: random.Random) -> bytes:
     return changed_bytes(rng, rng.choice(corpus()))
 
 
+def _make_film(rng: random.Random) -> bytes:
+    return changed_bytes(rng, rng.choice(films.corpus()))
+
+
 def _run_picture(path: Path) -> None:
     from colorcv.images import Picture
 
@@ -175,5 +181,6 @@ TARGETS = {
     "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
     "network": Target(_make_network, _run_network, ModelFormatError),
     "picture": Target(_make_picture, _run_picture, ImageError),
+    "film": Target(_make_film, run_film, VideoError),
     "metadata": Target(_make_picture, _run_metadata, ImageError, ("colorcv.metadata",)),
 }

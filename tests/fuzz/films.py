@@ -1,0 +1,83 @@
+"""Tiny films of several kinds, to be damaged, and what is done with one."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from colorcv import video
+
+__all__ = ["corpus", "run_film"]
+
+_KINDS = (("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("VP80", ".mkv"))
+
+
+class OneColor:
+    """In place of a Colorizer: everything is the same red."""
+
+    input_hw = (64, 64)
+
+    def predict_ab(self, lightness: np.ndarray) -> np.ndarray:
+        return np.full((16, 16, 2), 30, np.float32)
+
+    def colorize(self, frame: np.ndarray, *, saturation: float = 1.0) -> np.ndarray:
+        return frame if frame.ndim == 3 else np.dstack([frame] * 3)
+
+
+@cache
+def corpus() -> tuple[bytes, ...]:
+    """Films of twelve frames, with sound where PyAV is there to write it."""
+    noise = np.random.default_rng(0).integers(0, 256, (76, 108, 3), np.uint8)
+    noise = cv2.GaussianBlur(noise, (0, 0), 4)
+    frames = [np.ascontiguousarray(noise[i : i + 64, i : i + 96]) for i in range(12)]
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for code, suffix in _KINDS:
+            path = Path(folder, code + suffix)
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10, (96, 64))
+            for frame in frames:
+                writer.write(frame)
+            writer.release()
+            found.append(path.read_bytes())
+        if video.has_pyav():
+            found += [
+                _with_sound(Path(folder, f"av{suffix}"), frames) for suffix in (".mp4", ".ts")
+            ]
+    return tuple(found)
+
+
+def _with_sound(path: Path, frames: list[np.ndarray]) -> bytes:
+    import av
+
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 96, 64, "yuv420p"
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        for index, frame in enumerate(frames):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, "bgr24")))
+            piece = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            piece.sample_rate, piece.pts = 16000, 1024 * index
+            container.mux(sound.encode(piece))
+        for stream in (pictures, sound):
+            container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def run_film(path: Path) -> None:
+    """Colour it, or give stills of it; without a film nothing is left behind."""
+    output = path.with_name("colored.mp4")
+    output.unlink(missing_ok=True)
+    before = set(path.parent.iterdir())
+    try:
+        if path.stat().st_size % 4:
+            result = video.colorize_video(path, output, colorizer=OneColor())
+            assert result.path == output
+            assert output.stat().st_size
+        else:
+            assert list(video.preview(path, 3, colorizer=OneColor()))
+    finally:
+        assert set(path.parent.iterdir()) <= before | {output}
