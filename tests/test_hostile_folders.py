@@ -78,6 +78,7 @@ def test_names_of_any_bytes(here: Path, encoding: str) -> None:
         assert all(b"out/" + name + b"\n" in out for name in expected)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs links, pipes and devices")
 def test_what_is_no_file_of_its_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put("in/a.png")
     for link, to in {"loop": "loop.png", "dangling": "nowhere", "zero": "/dev/zero"}.items():
