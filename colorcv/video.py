@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,7 @@ Array = npt.NDArray[Any]
 log = logging.getLogger("colorcv")
 
 AUDIO = ("auto", "keep", "none")
+LONGEST_S = 1e8  # three years: what containers can count to, and no film lasts
 
 
 def frames(
@@ -286,8 +286,8 @@ def preview(
 def _check_part(start: float | None, end: float | None) -> None:
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (
-            isinstance(value, (int, float, np.number)) and 0 <= value < math.inf
+            isinstance(value, (int, float, np.number)) and 0 <= value <= LONGEST_S
         ):
-            raise OptionError(f"{name} is a time in seconds from 0 up, not {value!r}")
+            raise OptionError(f"{name} is a time in seconds, 0 to {LONGEST_S:g}, not {value!r}")
     if end is not None and end <= (start or 0):
         raise OptionError(f"end ({end:g} s) lies after start ({start or 0:g} s)")

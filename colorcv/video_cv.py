@@ -219,6 +219,7 @@ def stills(path: Path, n: int) -> Iterator[tuple[float, Bgr]]:
             raise VideoError(f"{path} cannot be opened by OpenCV: is it a film?")
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         total = announced if announced > 0 else count_frames(path)
+        n = min(n, total)
         places = sorted({int((i + 0.5) * total / n) for i in range(n)})
         found = 0
         for place in places:

@@ -1,4 +1,4 @@
-"""Picture files and arrays made to harm: coloured, or an ImageError, and never written to.
+"""Picture files, arrays and films made to harm: coloured or refused, and never written to.
 
 The long runs are commands: `python -m tests.fuzz.run picture COUNT`, `metadata`, `film`.
 """
@@ -26,6 +26,8 @@ from colorcv import cli
 from colorcv.decoding import decode_image
 from colorcv.errors import ImageError
 from colorcv.metadata import extract
+from colorcv.video import colorize_video, preview
+from tests.fuzz import films
 from tests.fuzz.pictures import bombs, corpus, png
 from tests.fuzz.run import run_inputs
 
@@ -234,3 +236,20 @@ def test_a_short_run(
     result = run_inputs(name, 2026, 0, count, tmp_path)
     assert [line for line in result["findings"] if not line.endswith(" s")] == []
     assert result["taken"] > 0
+
+
+@pytest.mark.parametrize("option", ["start", "end"])
+@pytest.mark.parametrize("value", [-1, 1e9, 1e300, float("inf"), float("nan"), "1"])
+def test_times_that_no_film_has(option: str, value: Any, tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    film.write_bytes(films.corpus()[0])
+    with pytest.raises(colorcv.OptionError, match=rf"{option} is a time in seconds, 0 to 1e\+08"):
+        colorize_video(film, colorizer=films.OneColor(), **{option: value})
+    assert list(tmp_path.iterdir()) == [film]
+
+
+@pytest.mark.parametrize("count", [12, 1_000_000_000])
+def test_more_stills_than_frames(count: int, tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    film.write_bytes(films.corpus()[0])
+    assert len(list(preview(film, count, colorizer=films.OneColor()))) == 12
