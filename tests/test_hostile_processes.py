@@ -224,7 +224,7 @@ def test_interrupting_a_download(server: LyingServer, tmp_path: Path) -> None:
     """What has arrived is kept, and the next process goes on from there."""
     folder = tmp_path / NAME
     put_small_ones(folder)
-    server.pace.seconds = 0.02
+    server.pace.seconds = 0.1  # two seconds for the weights
     child = [sys.executable, "-m", "tests.download_child", str(tmp_path), f"{server.base}/honest"]
     for wait_s in (0.0, 0.05, 0.1):
         before = max((path.stat().st_size for path in parts(folder)), default=0)
