@@ -33,7 +33,12 @@ def ordered(
         return
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="colorcv") as pool:
-        for item in items:
+        try:
+            waiting.append(pool.submit(work, items[0]))
+        except RuntimeError:  # no thread to be had: at a limit, or at the interpreter's end
+            yield from map(work, items)
+            return
+        for item in items[1:]:
             waiting.append(pool.submit(work, item))
             if len(waiting) > threads:
                 yield waiting.popleft().result()

@@ -136,7 +136,7 @@ film = colorizer.frames(itertools.repeat(grey)); next(film); next(film)
 def test_the_end_of_the_interpreter(name: str) -> None:
     code = (
         "import numpy as np, colorcv\n"
-        "grey = np.zeros((60, 80), np.uint8)\n"
+        "grey = np.zeros((900, 1200), np.uint8)\n"
         "colorizer = colorcv.Colorizer('lite', device='cpu'); colorizer.colorize(grey)\n"
     )
     process = script(code + ENDS[name])
@@ -217,6 +217,19 @@ def test_interrupting_a_folder(after_s: float, tmp_path: Path) -> None:
 def server() -> Iterator[LyingServer]:
     with LyingServer(CONTENTS) as running:
         yield running
+
+
+def test_where_no_thread_is_to_be_had(
+    lite: colorcv.Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = cv2.resize(greys(1)[0], (1200, 900))
+    expected = lite.colorize(picture)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_array_equal(lite.colorize(picture), expected)
 
 
 @posix
