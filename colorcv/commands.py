@@ -100,7 +100,9 @@ def image(arguments: argparse.Namespace) -> int:
     # While one picture is with the network, the next is read and the last is written.
     threads = 1 if arguments.low_memory else 2
     with Bar("files", "colouring", len(todo.jobs) if many else None) as bar:
-        for done, problem in enumerate(ordered(attempt, todo.jobs, threads), 1):
+        for done, problem in enumerate(
+            ordered(attempt, todo.jobs, threads, name="colorcv-files"), 1
+        ):
             target = todo.jobs[done - 1].target
             if problem is not None:
                 failed += 1

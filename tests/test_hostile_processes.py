@@ -78,7 +78,7 @@ FORKS = """
 import os, sys, threading, time
 import numpy as np, colorcv
 colorizer = colorcv.Colorizer("lite", device="cpu")
-grey = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
+grey = np.random.default_rng(0).integers(0, 256, (300, 400), np.uint8)
 expected = colorizer.colorize(grey)
 stop = threading.Event()
 def work():
