@@ -133,7 +133,7 @@ def in_turn(workers: list[Worker], rounds: int, **order: Any) -> list[list[float
     times: list[list[float]] = [[] for _ in workers]
     for turn in range(rounds + 1):
         for worker, own in zip(workers, times, strict=True):
-            ms = worker(**order)["ms"]
+            ms = worker(**order, settle=True)["ms"]
             if turn:
                 own.append(ms)
     return times
