@@ -85,7 +85,7 @@ class Crew:
                     self._first_error = self._first_error or err
                 self._called_off.set()
 
-        thread = threading.Thread(target=run, name=f"colorcv-{name}", daemon=True)
+        thread = threading.Thread(target=run, name=f"colorcv-film-{name}", daemon=True)
         self._threads.append(thread)
         thread.start()
 

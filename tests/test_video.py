@@ -264,7 +264,7 @@ class TestCrew:
 
         with pytest.raises(ValueError, match="first"):
             work()
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
 
     def test_ctrl_c_while_waiting_for_the_last_thread(
         self, monkeypatch: pytest.MonkeyPatch
@@ -285,7 +285,7 @@ class TestCrew:
 
         with pytest.raises(KeyboardInterrupt):
             work()
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
 
 
 class TestChromaPlanes:

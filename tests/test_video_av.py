@@ -563,7 +563,7 @@ class TestInterruption:
         with pytest.raises(error):
             color("film.mp4", **how)
         assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
 
     def test_progress_counts_every_frame(
         self, tmp_path: Path, color: Callable[..., VideoResult]
