@@ -47,6 +47,10 @@ class Recipe:
         lab = np.concatenate((cv2.split(lab)[0][:, :, np.newaxis], ab), axis=2)
         return (255 * np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0, 1)).astype(np.uint8)
 
+    def files(self, paths: list[Path], folder: Path) -> None:
+        for path in paths:
+            cv2.imwrite(str(folder / path.name), self.photo(cv2.imread(str(path))))
+
 
 class Caffe(Recipe):
     """The recipe itself: OpenCV 4's Caffe importer with injected blobs."""
@@ -148,6 +152,18 @@ class Ours:
 
     def photo(self, bgr: Array) -> Array:
         return self.colorizer.colorize(bgr)
+
+    def files(self, paths: list[Path], folder: Path) -> None:
+        """As the command does it: two pictures at a time."""
+        from colorcv.files import read_image, write_image
+        from colorcv.parallel import ordered
+
+        def one(path: Path) -> None:
+            photo = read_image(path)
+            result = self.colorizer.colorize(photo.pixels)
+            write_image(folder / path.name, result, photo.metadata, overwrite=True)
+
+        list(ordered(one, paths, 2, name="files"))
 
 
 def low_memory(files: Files) -> Ours:

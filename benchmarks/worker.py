@@ -3,8 +3,8 @@
     python -m benchmarks.worker NAME FILES
 
 The first line it writes says how long it took from the start of the process to the first answer;
-then {"do": "network"} or {"do": "photo", "size": [width, height]} are timed one at a time, so that
-the caller can let contestants take turns.
+then {"do": "network"}, {"do": "photo", "size": [width, height]} or {"do": "files", "folder": ...,
+"out": ...} are timed one at a time, so that the caller can let contestants take turns.
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ def main() -> None:
             if size_wh not in photos:
                 photos = {size_wh: cv2.resize(cv2.imread(str(PHOTO)), size_wh)}
             work = partial(contestant.photo, photos[size_wh])
+        elif order["do"] == "files":
+            folder = Path(order["folder"])
+            work = partial(contestant.files, sorted(folder.glob("*.jpg")), Path(order["out"]))
         else:
             work = partial(contestant.network, lightness)
         if order.get("settle"):
