@@ -200,18 +200,18 @@ class Colorizer:
 
     def frames(
         self,
-        frames: Iterable[npt.NDArray[np.uint8]],
+        frames: Iterable[npt.NDArray[Any]],
         *,
         keyframe_interval: int = 8,
         smooth: bool = True,
         saturation: float = 1.0,
-    ) -> Iterator[npt.NDArray[np.uint8]]:
+    ) -> Iterator[npt.NDArray[Any]]:
         """Colour frames as they come, steadily: for a webcam, a window, a server.
 
         Parameters
         ----------
-        frames : iterable of (H, W), (H, W, 1) or (H, W, 3) uint8, BGR
-            All of one size.
+        frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
+            Of the dtypes and ranges that `colorize` takes; all of one size.
         keyframe_interval : int, 1 or more
             The network runs on every such frame and at every scene cut; the frames between take
             their colour along the motion. 1 has no delay, more looks ahead by about a group.
@@ -222,8 +222,15 @@ class Colorizer:
 
         Yields
         ------
-        (H, W, 3) uint8, BGR
+        (H, W, 3) or, where alpha came, (H, W, 4) arrays of the dtype that came, BGR
             As many as came in, in the same order.
+
+        Raises
+        ------
+        ImageError
+            A frame is no usable picture.
+        OptionError
+            An option is out of its range.
         """
         from .video import frames as colored_frames
 

@@ -72,7 +72,7 @@ TABLE = (
         Choice((mosaic, head_as_products)),
         Choice(handover="file", winograd=False),
     ),
-    # A third of the time of the plain graph on the default engine, which has no Winograd.
+    # Two fifths of the time of the plain graph on the default engine, which has no Winograd.
     Row(
         (5, 0),
         (5, 0),
