@@ -24,7 +24,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 
 ROOT = Path(__file__).parents[1]
 LITE = ROOT / "colorcv" / "models" / "lite"
@@ -79,6 +78,8 @@ class Worker:
 
 def make_models(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the seeded full-size network in every form; return its files, and lite's."""
+    import onnx
+
     from tests.oracles.caffemodel import SCALE, seeded_weights, write
     from tests.oracles.onnx_reference import build
 
