@@ -11,7 +11,7 @@ html_title = f"colorcv {release}"
 html_static_path: list[str] = []
 exclude_patterns = ["_build"]
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 napoleon_google_docstring = False
 napoleon_use_param = napoleon_use_rtype = False  # types are words here: shapes, dtypes, ranges
 autodoc_typehints = "none"  # the docstrings say it with shapes and ranges

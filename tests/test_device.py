@@ -199,7 +199,23 @@ def test_here_without_devices() -> None:
     assert "CUDA" in found["cuda"].reason
 
 
-BUILT = "  NVIDIA CUDA:                   YES (ver 12.4)\n  cuDNN:  YES (ver 9)"
+def test_here_with_cuda_but_no_card(tmp_path: Path) -> None:
+    if "NVIDIA CUDA:" not in cv2.getBuildInformation():
+        pytest.skip("this OpenCV was built without CUDA")
+    if cv2.dnn.getAvailableTargets(cv2.dnn.DNN_BACKEND_CUDA):
+        pytest.skip("this machine has a card for CUDA")
+    net = load(tmp_path)
+    assert net.device == "cpu"
+    assert "finds no card" in net.device_reason
+    assert_right(net)
+    with pytest.raises(DeviceError, match="finds no card"):
+        load(tmp_path, "cuda")
+
+
+BUILT = """
+  NVIDIA CUDA:                   YES (ver 12.4)
+    NVIDIA GPU arch:             86 90
+  cuDNN:                         YES (ver 9)"""
 
 
 @pytest.mark.parametrize(
@@ -207,7 +223,7 @@ BUILT = "  NVIDIA CUDA:                   YES (ver 12.4)\n  cuDNN:  YES (ver 9)"
     [
         ("  OpenCL: YES", [], "cuda", "built without CUDA and cuDNN"),
         ("  NVIDIA CUDA: YES\n  cuDNN: NO", [], "cuda", "built without CUDA and cuDNN"),
-        (BUILT, [], "cuda", "finds no CUDA device"),
+        (BUILT, [], "cuda", "architecture 86 90, but finds no card that it can use"),
         (BUILT, [cv2.dnn.DNN_TARGET_CUDA], "cuda-fp16", "no half precision"),
     ],
 )

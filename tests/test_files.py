@@ -199,6 +199,8 @@ def test_one_picture_is_not_said_to_be_several(caplog: pytest.LogCaptureFixture)
 def test_what_is_cut_short_is_refused(suffix: str, kept: float) -> None:
     if suffix == ".jp2" and old_opencv():
         pytest.skip("JPEG 2000 is not read with so old an OpenCV")
+    if not cv2.haveImageWriter("x" + suffix):
+        pytest.skip("this OpenCV does not write it")
     data = encode_image(suffix, smooth(200, 300))
     assert decode_image(data, "whole").pixels.shape == (200, 300, 3)
     with pytest.raises(ImageError, match=r"cut\.file .*(cut short|damaged|cannot be decoded)"):

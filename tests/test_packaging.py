@@ -101,6 +101,7 @@ def test_what_the_docs_name_is_there() -> None:
 
 def test_docs_build_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="Sphinx builds the docs")
+    pytest.importorskip("myst_parser", reason="Sphinx reads the Markdown pages with it")
     pytest.importorskip("furo", reason="the docs' theme")
     strict = ["-W", "--keep-going", "-q", "-E"]
     done = subprocess.run(

@@ -161,8 +161,9 @@ def _cuda_problem(name: str) -> str | None:
     if targets:
         return "the CUDA device has no half precision: use device='cuda'"
     return (
-        "OpenCV was built with CUDA but finds no CUDA device: look at nvidia-smi and "
-        "CUDA_VISIBLE_DEVICES, or use device='cpu'"
+        f"OpenCV was built with CUDA, for architecture {_built('NVIDIA GPU arch')}, but finds no "
+        "card that it can use: look at nvidia-smi and CUDA_VISIBLE_DEVICES, build OpenCV for your "
+        "card's architecture, or use device='cpu'"
     )
 
 
@@ -191,7 +192,11 @@ def _opencl_problem(name: str) -> str | None:
 
 
 def _built_with(feature: str) -> bool:
-    lines = cv2.getBuildInformation().splitlines()
-    return any(
-        line.strip().startswith(feature + ":") and "YES" in line.split(":", 1)[1] for line in lines
-    )
+    return "YES" in _built(feature)
+
+
+def _built(feature: str) -> str:
+    """What OpenCV's account of its own build says of a feature."""
+    lines = (line.strip() for line in cv2.getBuildInformation().splitlines())
+    start = feature + ":"
+    return next((line[len(start) :].strip() for line in lines if line.startswith(start)), "")
