@@ -93,8 +93,10 @@ def full_memory() -> Iterator[None]:
     taken = []
     megabytes = 4096
     while megabytes >= 1:
+        piece = cv2.cuda.GpuMat()  # with a size at once, a failure would be a SystemError
         try:
-            taken.append(cv2.cuda.GpuMat(1024 * megabytes, 1024, cv2.CV_8U))
+            piece.create(1024 * megabytes, 1024, cv2.CV_8U)
+            taken.append(piece)
         except cv2.error:
             megabytes //= 2
     yield
