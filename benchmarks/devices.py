@@ -189,20 +189,20 @@ def versions() -> str:
 def measured(names: list[str], options: argparse.Namespace, folder: Path) -> list[str]:
     """Everything, as Markdown."""
     rounds, frames = options.rounds, options.frames
-    graphs = {"full size": network.zhang(folder), "lite": network.lite()}
+    graphs = {"zhang": network.zhang(folder), "lite": network.lite()}
     files = colorcv.ModelFiles(
         prototxt=caffemodel.DATA / "colorization_deploy_v2.prototxt",
         caffemodel=folder / "seeded.caffemodel",
         centers=caffemodel.DATA / "pts_in_hull.npy",
     )
-    models: dict[str, Any] = {"full size": files, "lite": "lite"}
+    models: dict[str, Any] = {"zhang": files, "lite": "lite"}
     out = [f"## Devices of one machine, {platform.machine()}\n", versions()]
-    for label in options.model or graphs:
-        graph = graphs[label]
+    for model in options.model or graphs:
+        graph, label = graphs[model], "full size" if model == "zhang" else model
         size = " × ".join(str(side) for side in graph.input_shape[2:])
         out += [f"### The network alone, {label} ({size})\n", forms(graph, names, rounds)]
         out += [f"### In batches, {label}: ms a picture\n", batches(graph, names, rounds)]
-        colorizers = {name: colorcv.Colorizer(models[label], device=name) for name in names}
+        colorizers = {name: colorcv.Colorizer(models[model], device=name) for name in names}
         out += [f"### A photo end to end, {label}\n", photos(colorizers, max(3, rounds // 3))]
         if importlib.util.find_spec("av"):
             head = f"### A film of {FILM[0]} × {FILM[1]} end to end, {label}\n"
@@ -214,7 +214,7 @@ def main() -> None:
     """Measure, and print or append what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", action="append", choices=device.NAMES)
-    parser.add_argument("--model", action="append", choices=("full size", "lite"))
+    parser.add_argument("--model", action="append", choices=("zhang", "lite"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--output", type=Path)
