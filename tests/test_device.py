@@ -52,14 +52,19 @@ class StandIn:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[Behaviour], None]:
+def reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make OpenCV report CUDA."""
+    monkeypatch.setattr(
+        cv2.dnn, "getAvailableTargets", lambda backend: CUDA[1] if backend == CUDA[0] else [0]
+    )
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, reported: None) -> Callable[[Behaviour], None]:
     """Make OpenCV report CUDA, with networks on it that behave as the test says."""
 
     def install(behaviour: Behaviour) -> None:
         read = cv2.dnn.readNetFromONNX
-        monkeypatch.setattr(
-            cv2.dnn, "getAvailableTargets", lambda backend: CUDA[1] if backend == CUDA[0] else [0]
-        )
         monkeypatch.setattr(
             cv2.dnn, "readNetFromONNX", lambda *a, **k: StandIn(read(*a, **k), behaviour)
         )
@@ -199,16 +204,31 @@ def test_here_without_devices() -> None:
     assert "CUDA" in found["cuda"].reason
 
 
-def test_here_with_cuda_but_no_card(tmp_path: Path) -> None:
+@pytest.fixture
+def cuda_without_a_card() -> None:
     if "NVIDIA CUDA:" not in cv2.getBuildInformation():
         pytest.skip("this OpenCV was built without CUDA")
     if cv2.dnn.getAvailableTargets(cv2.dnn.DNN_BACKEND_CUDA):
         pytest.skip("this machine has a card for CUDA")
+
+
+@pytest.mark.usefixtures("cuda_without_a_card")
+def test_here_with_cuda_but_no_card(tmp_path: Path) -> None:
     net = load(tmp_path)
     assert net.device == "cpu"
     assert "finds no card" in net.device_reason
     assert_right(net)
     with pytest.raises(DeviceError, match="finds no card"):
+        load(tmp_path, "cuda")
+
+
+@pytest.mark.usefixtures("cuda_without_a_card", "reported")
+def test_a_card_that_was_there_a_moment_ago(tmp_path: Path) -> None:
+    net = load(tmp_path)
+    assert net.device == "cpu"
+    assert "CUDA failed" in net.device_reason
+    assert_right(net)
+    with pytest.raises(DeviceError, match=r"'cuda'.*CUDA driver"):
         load(tmp_path, "cuda")
 
 
