@@ -36,10 +36,12 @@ Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
 T = TypeVar("T")
 
-# Pixels of a strip: a 24th of the picture, since the work on a strip takes about 50 bytes a pixel;
-# at least as many as make calls worth while, at most what stays near two cores. Those of them that
-# do not fit sRGB are mended so many at a time.
-_STRIPS, _STRIP_LEAST, _STRIP_MOST = 24, 1 << 12, 1 << 17
+# The work on a pixel takes about 50 bytes, so that an eighth of the picture is worked on at a time,
+# by all threads together; each of them keeps some memory of its own.
+_AT_A_TIME, _THREADS_MOST = 8, 8
+# Pixels of a strip: at least as many as make calls worth while, at most what stays near two cores.
+# Those of them that do not fit sRGB are mended so many at a time.
+_STRIP_LEAST, _STRIP_MOST = 1 << 12, 1 << 17
 _MENDED = 1 << 13
 
 
@@ -73,7 +75,12 @@ class Picture:
         self._image = checked(image)
         self._pixels = self._image[..., 0] if self._image.shape[2:] == (1,) else self._image
         height, width = self._pixels.shape[:2]
-        budget = min(max(height * width // _STRIPS, _STRIP_LEAST), _STRIP_MOST)
+        at_a_time = height * width // _AT_A_TIME
+        worth_while = max(2, at_a_time // _STRIP_LEAST - 1)
+        self._threads = min(cv2.getNumThreads(), worth_while, _THREADS_MOST)
+        # One more strip than threads is in work, or waits to be taken.
+        budget = at_a_time // (max(2, self._threads) + 1)
+        budget = min(max(budget, _STRIP_LEAST), _STRIP_MOST)
         # A row longer than a strip: the picture is walked by columns instead.
         self._sideways = width > budget and height < width
         if self._sideways:
@@ -171,7 +178,7 @@ class Picture:
         rows, step = len(self._pixels), self._strip_rows
         strips = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
         # For a few strips, starting threads costs more than they gain.
-        return ordered(work, strips, cv2.getNumThreads() if len(strips) >= 8 else 1)
+        return ordered(work, strips, self._threads if len(strips) >= 8 else 1)
 
     def _strip(self, rows: slice) -> Array:
         """Its grey or colour channels, contiguous, in native byte order; grey where all are."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,15 @@ def test_lightness_at_any_size_is_the_mean_over_areas(
     assert np.abs(got - reference.area_mean(reference.lightness_of(image), small)).max() < 0.05
 
 
+@pytest.fixture(params=[1, 2, 64])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(request.param)
+    yield request.param
+    cv2.setNumThreads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("shape_hw", [(900, 700), (40, 30_000), (30_000, 40), (1, 40_000)])
 def test_strips_do_not_show(shape_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = an_image(shape_hw, 3, np.uint8)
@@ -337,6 +347,7 @@ def test_a_path_is_read(order: str, channels: int, tmp_path: Path) -> None:
         assert np.array_equal(result, Picture(swapped, order=order).colored(a_chroma()))
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [
