@@ -4,7 +4,8 @@
 
 The first line it writes says how long it took from the start of the process to the first answer;
 then {"do": "network"}, {"do": "photo", "size": [width, height]} or {"do": "files", "folder": ...,
-"out": ...} are timed one at a time, so that the caller can let contestants take turns.
+"out": ...} are timed one at a time, so that the caller can let contestants take turns; what takes
+less than 0.2 s is done several times, and its median told.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
@@ -80,13 +83,24 @@ def main() -> None:
         else:
             work = partial(contestant.network, lightness)
         if order.get("settle"):
-            # The last contestant's threads may still spin, and while this one waited the system
-            # may have taken its memory away: neither is what is measured.
+            # The last contestant's threads may still spin, its data fills the caches, and while
+            # this one waited the system may have taken its memory away: that is not measured.
             time.sleep(0.2)
-            work()
+            repeated(work)
+            ms = median(repeated(work))
+        else:
+            ms = repeated(work, least_s=0)[0]
+        answer(ms=ms, peak_mb=peak_mb())
+
+
+def repeated(work: Callable[[], Any], *, least_s: float = 0.2) -> list[float]:
+    """Do the work once, and on until the time has passed; milliseconds of each."""
+    times: list[float] = []
+    while not times or sum(times) < 1e3 * least_s:
         begun = time.perf_counter()
         work()
-        answer(ms=(time.perf_counter() - begun) * 1e3, peak_mb=peak_mb())
+        times.append((time.perf_counter() - begun) * 1e3)
+    return times
 
 
 if __name__ == "__main__":
