@@ -259,9 +259,8 @@ def line_report(python: str, zhang: dict[str, Any], lite: dict[str, Any], rounds
             ["pixels", "colorcv ms", f"{peer} ms", "times as fast", "colorcv MiB", "peer MiB"],
             rows,
         ),
-        "The seeded network's colours are wilder than a real one's: two fifths of the pixels lie "
-        "outside of sRGB (one in fifty with lite), where colorcv keeps the lightness and the "
-        "recipe clips.\n",
+        "The seeded network's colours are wild, and many lie outside of sRGB, where colorcv keeps "
+        "the lightness and the recipe clips.\n",
         f"{ALBUM} JPEG files of 2000 × 1500, read, coloured, written: {1 / many[0]:.1f} a second "
         f"against {1 / many[1]:.1f}, {gain:.2f} times as fast.\n",
         f"{HUGE[0]} × {HUGE[1]} (picture and result {megabytes:.0f} MiB each): colorcv's peak is "

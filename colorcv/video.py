@@ -48,7 +48,7 @@ def frames(
     ----------
     colorizer : Colorizer
         Or anything with its `input_hw` and `predict_ab`.
-    frames : iterable of (H, W), (H, W, 1) or (H, W, 3) arrays, BGR
+    frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
         Of any dtype that `colorcv.colorize` takes. With `keyframe_interval` above 1 each is
         copied, so that a source may use its buffer again.
     keyframe_interval : int
@@ -57,12 +57,12 @@ def frames(
     smooth : bool
         Steady the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
         exactly what `colorize` makes of it.
-    saturation : float
-        Factor on chroma, 0 or more.
+    saturation : float, 0..10
+        Factor on chroma.
 
     Yields
     ------
-    (H, W, 3) arrays, BGR, of the dtype that came
+    (H, W, 3) or, where alpha came, (H, W, 4) arrays, BGR, of the dtype that came
         As many as came, in their order.
 
     Raises
@@ -132,8 +132,8 @@ def colorize_video(
         Every how many frames the network runs; it also runs at cuts and where motion is lost.
     smooth : bool
         Steady the colours in time.
-    saturation : float
-        Factor on chroma, 0 or more.
+    saturation : float, 0..10
+        Factor on chroma.
     codec : str
         "auto" (H.264; VP9 for .webm), "h264", "hevc", "vp9", "av1" or "ffv1" with PyAV; "auto",
         "mpeg4", "mjpeg", "vp8", "vp9" or "ffv1" with OpenCV alone. A film of 10 bits stays so
