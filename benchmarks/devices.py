@@ -30,17 +30,17 @@ import numpy as np
 import colorcv
 from benchmarks import network
 from benchmarks.run import SIZES, machine, table
-from colorcv.network import choice, device
+from colorcv.network import device, profiles
 from colorcv.network.graph import Graph
-from tests.oracles import caffemodel
+from tests.reference import caffe_writer
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
 BATCHES = (1, 4, 16)
 FILM = (1280, 720)
 FORMS: dict[str, Callable[[Graph], Graph]] = {
-    "plain": choice.PLAIN.rewrite,
-    "rewritten, as for OpenCV 4's CPU": choice.TABLE[0].fast.rewrite,
-    "rewritten, as for OpenCV 5's CPU": choice.TABLE[1].fast.rewrite,
+    "plain": profiles.PLAIN.rewrite,
+    "rewritten, as for OpenCV 4's CPU": profiles.TABLE[0].fast.rewrite,
+    "rewritten, as for OpenCV 5's CPU": profiles.TABLE[1].fast.rewrite,
 }
 
 
@@ -64,7 +64,7 @@ def run_once(net: cv2.dnn.Net, blob: Any) -> Any:
 
 def forms(graph: Graph, names: list[str], rounds: int) -> str:
     """The network alone: each form of its graph on each device."""
-    lightness = caffemodel.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
+    lightness = caffe_writer.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
     blob = (lightness - 50)[None, None]
     labels, works, refused = [], [], []
     for name in names:
@@ -79,7 +79,7 @@ def forms(graph: Graph, names: list[str], rounds: int) -> str:
             works.append(partial(run_once, net, blob))
     times = in_turn(works, rounds)
     answers = [work()[0] for work in works]
-    chosen = choice.for_device("cpu", low_memory=False).rewrite
+    chosen = profiles.for_device("cpu", low_memory=False).rewrite
     forms_of_cpu = [i for i, (name, _) in enumerate(labels) if name == names[0]]
     base = next((i for i in forms_of_cpu if FORMS[labels[i][1]] == chosen), forms_of_cpu[0])
     rows = [
@@ -123,7 +123,7 @@ def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
         picture = cv2.resize(photo, size_wh, interpolation=cv2.INTER_CUBIC)
         works: list[Callable[[], Any]] = []
         for colorizer in colorizers.values():
-            lightness = caffemodel.picture(colorizer.input_hw, seed=3)
+            lightness = caffe_writer.picture(colorizer.input_hw, seed=3)
             works += [
                 partial(colorizer.colorize, picture),
                 partial(colorizer.predict_ab, lightness),
@@ -141,7 +141,7 @@ def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
 def films(colorizers: dict[str, colorcv.Colorizer], frames: int, folder: Path) -> str:
     """A film from file to file: every frame a key frame, and as `colorize_video` does it."""
     from benchmarks.video import bgr_frames, make_film
-    from colorcv.video import colorize_video
+    from colorcv.video.api import colorize_video
 
     film = folder / "film.mp4"
     make_film(film, bgr_frames(None, FILM, frames))
@@ -191,9 +191,9 @@ def measured(names: list[str], options: argparse.Namespace, folder: Path) -> lis
     rounds, frames = options.rounds, options.frames
     graphs = {"zhang": network.zhang(folder), "lite": network.lite()}
     files = colorcv.ModelFiles(
-        prototxt=caffemodel.DATA / "colorization_deploy_v2.prototxt",
+        prototxt=caffe_writer.DATA / "colorization_deploy_v2.prototxt",
         caffemodel=folder / "seeded.caffemodel",
-        centers=caffemodel.DATA / "pts_in_hull.npy",
+        centers=caffe_writer.DATA / "pts_in_hull.npy",
     )
     models: dict[str, Any] = {"zhang": files, "lite": "lite"}
     out = [f"## Devices of one machine, {platform.machine()}\n", versions()]

@@ -2,10 +2,10 @@
 
     python -m benchmarks.network [--model zhang|lite] [--rounds N] [FORM ...]
 
-This is what the rows of colorcv/network/choice.py rest on. All forms run in one process and take
+This is what the rows of colorcv/network/profiles.py rest on. All forms run in one process and take
 turns, so that whatever else the machine does hits them alike; the figures to read are the ratios.
-The full-size network has seeded weights (tests/oracles/caffemodel.py), which cost as much time as
-real ones. Prints a table in Markdown.
+The full-size network has seeded weights (tests/reference/caffe_writer.py), which cost as much time
+as real ones. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import cv2
 import numpy as np
 
 import colorcv
-from colorcv.network import caffe, centers, choice, layers, onnx, prototxt
-from colorcv.network.dilation import mosaic, stacked_winograd
+from colorcv.network import onnx, profiles
+from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
-from colorcv.network.head import head_as_products
-from colorcv.network.winograd import winograd
-from tests.oracles import caffemodel
+from colorcv.network.rewrites.dilation import mosaic, stacked_winograd
+from colorcv.network.rewrites.head import head_as_products
+from colorcv.network.rewrites.winograd import winograd
+from tests.reference import caffe_writer
 
 Rewrite = Callable[[Graph], Graph]
-DATA = caffemodel.DATA
+DATA = caffe_writer.DATA
 LITE = Path(colorcv.__file__).parent / "models" / "lite"
 
 
@@ -58,7 +59,7 @@ def products(least: int, *, halved: int = 1 << 30) -> Rewrite:
 
 FORMS: dict[str, Rewrite] = {
     "plain": chain(),
-    "chosen": choice.for_device("cpu", low_memory=False).rewrite,
+    "chosen": profiles.for_device("cpu", low_memory=False).rewrite,
     "mosaic": mosaic,
     "head as products": head_as_products,
     "products from 32 channels": products(32),
@@ -73,9 +74,9 @@ FORMS: dict[str, Rewrite] = {
 
 def lite() -> Graph:
     """Return the bundled model's plain graph."""
-    return layers.build(
+    return importer.build(
         prototxt.read(LITE / "colorcv_lite.prototxt"),
-        caffe.read(LITE / "colorcv_lite.caffemodel"),
+        caffemodel.read(LITE / "colorcv_lite.caffemodel"),
         centers.read(LITE / "pts_in_hull.npy"),
         weights_file="colorcv_lite.caffemodel",
     )
@@ -84,10 +85,10 @@ def lite() -> Graph:
 def zhang(folder: Path) -> Graph:
     """Return the plain graph of the full-size network, with seeded weights."""
     weights = folder / "seeded.caffemodel"
-    caffemodel.write(weights, caffemodel.seeded_weights())
-    return layers.build(
+    caffe_writer.write(weights, caffe_writer.seeded_weights())
+    return importer.build(
         prototxt.read(DATA / "colorization_deploy_v2.prototxt"),
-        caffe.read(weights),
+        caffemodel.read(weights),
         centers.read(DATA / "pts_in_hull.npy"),
         weights_file=str(weights),
     )
@@ -109,7 +110,7 @@ def main() -> None:
                 nets[name] = cv2.dnn.readNetFromONNX(onnx.encode(FORMS[name](graph)))
             except cv2.error as err:
                 print(f"- {name}: refused by this OpenCV ({str(err).strip()[:80]})")
-        lightness = caffemodel.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
+        lightness = caffe_writer.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
     blob = (lightness - 50)[None, None]
     times: dict[str, list[float]] = {name: [] for name in nets}
     answers = {}

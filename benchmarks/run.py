@@ -80,8 +80,8 @@ def make_models(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the seeded full-size network in every form; return its files, and lite's."""
     import onnx
 
-    from tests.oracles.caffemodel import SCALE, seeded_weights, write
-    from tests.oracles.onnx_reference import build
+    from tests.reference.caffe_writer import SCALE, seeded_weights, write
+    from tests.reference.onnx_reference import build
 
     weights = seeded_weights()
     write(folder / "seeded.caffemodel", weights)

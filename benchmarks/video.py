@@ -30,8 +30,8 @@ import av
 import cv2
 import numpy as np
 
-from benchmarks.contestants import THREADS, Caffe, Files, PlainOnnx
-from colorcv.video import VideoResult, colorize_video
+from benchmarks.baselines import THREADS, Caffe, Files, PlainOnnx
+from colorcv.video.api import VideoResult, colorize_video
 
 ROOT = Path(__file__).parents[1]
 SIZES = ((640, 360), (1280, 720), (1920, 1080))

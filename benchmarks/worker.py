@@ -47,7 +47,7 @@ def main() -> None:
 
     cv2_ready = time.perf_counter()
     cv2_peak = peak_mb()
-    from benchmarks.contestants import CONTESTANTS, THREADS, Files
+    from benchmarks.baselines import CONTESTANTS, THREADS, Files
 
     name, files_json = sys.argv[1:]
     stored = json.loads(files_json)

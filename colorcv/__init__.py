@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .colorizer import Colorizer, colorize
     from .models import ModelFiles, download, models
     from .network.device import devices
-    from .video import VideoResult, colorize_video
+    from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
 # What is loaded at its first use: importing colorcv imports neither cv2 nor requests.

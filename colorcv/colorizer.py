@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import lab, network
+from . import network
+from .color import lab
 from .errors import ImageError, OptionError
-from .images import Picture, check_saturation
+from .image.source import Picture, check_saturation
 from .models import ModelFiles, resolve
 
 __all__ = ["Colorizer", "colorize"]
@@ -232,7 +233,7 @@ class Colorizer:
         OptionError
             An option is out of its range.
         """
-        from .video import frames as colored_frames
+        from .video.api import frames as colored_frames
 
         return colored_frames(
             self,

@@ -19,8 +19,9 @@ import pytest
 
 import colorcv
 from colorcv import colorizer as room
-from colorcv import lab, network
-from colorcv.images import Picture
+from colorcv import network
+from colorcv.color import lab
+from colorcv.image.source import Picture
 
 Lightness = npt.NDArray[np.float32]
 

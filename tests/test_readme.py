@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from .test_cli_video import make_film
+from tests.cli.test_cli_video import make_film
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

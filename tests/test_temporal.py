@@ -10,8 +10,8 @@ import pytest
 
 from colorcv.errors import OptionError
 from colorcv.temporal import ChromaTrack, is_cut
-from tests.oracles import films
-from tests.oracles.films import Float32
+from tests.helpers import films
+from tests.helpers.films import Float32
 
 SHARED_FILMS = {"bbb480p_cuts_audio.mp4": (45, 138), "intel_person_15s.mp4": ()}
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from .files import FileInfo, ModelFiles, ModelInfo
-from .store import download, models, resolve, verify
+from .cache import download, models, resolve, verify
+from .info import FileInfo, ModelFiles, ModelInfo
 
 __all__ = ["FileInfo", "ModelFiles", "ModelInfo", "download", "models", "resolve", "verify"]
 

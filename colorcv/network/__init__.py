@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .device import DeviceInfo, devices
-from .network import Network, load
+from .inference import Network, load
 
 __all__ = ["DeviceInfo", "Network", "devices", "load"]

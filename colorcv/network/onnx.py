@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .graph import Attribute, Constant, Graph, Node, Shape
-from .wire import BYTES, FIXED32, VARINT, key, varint
+from .protobuf import BYTES, FIXED32, VARINT, key, varint
 
 __all__ = ["encode", "write"]
 

@@ -28,7 +28,7 @@ import colorcv
 
 # The library's own reader and eye for cuts: so they fall where they fall on one machine.
 from colorcv.temporal import is_cut
-from colorcv.video_av import AvReader
+from colorcv.video.pyav.reader import AvReader
 
 RETRIES = 3
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import colorcv
-from tests.oracles import caffemodel
+from tests.reference import caffe_writer
 
 Array = npt.NDArray[np.float32]
 _MISSING = {info.name: info.reason for info in colorcv.devices() if not info.available}
@@ -31,11 +31,11 @@ TOLERANCE = {"cuda": 0.05, "cuda-fp16": 1.0}
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> colorcv.ModelFiles:
     """The full-size network with seeded weights."""
     weights = tmp_path_factory.mktemp("seeded") / "seeded.caffemodel"
-    caffemodel.write(weights, caffemodel.seeded_weights())
+    caffe_writer.write(weights, caffe_writer.seeded_weights())
     return colorcv.ModelFiles(
-        prototxt=caffemodel.DATA / "colorization_deploy_v2.prototxt",
+        prototxt=caffe_writer.DATA / "colorization_deploy_v2.prototxt",
         caffemodel=weights,
-        centers=caffemodel.DATA / "pts_in_hull.npy",
+        centers=caffe_writer.DATA / "pts_in_hull.npy",
     )
 
 
@@ -48,7 +48,7 @@ def model(request: pytest.FixtureRequest) -> str | colorcv.ModelFiles:
 
 
 def lightness_for(colorizer: colorcv.Colorizer, seed: int = 0) -> Array:
-    return caffemodel.picture(colorizer.input_hw, seed)
+    return caffe_writer.picture(colorizer.input_hw, seed)
 
 
 def test_auto_takes_cuda_and_says_why(model: str | colorcv.ModelFiles) -> None:

@@ -14,8 +14,8 @@ def steer(name: str, count: int, seed: int) -> int:
     """Run `count` inputs; libFuzzer writes what it finds to the folder it runs in and exits."""
     import atheris
 
-    from .run import try_one
-    from .targets import TARGETS
+    from tests.fuzz.run import try_one
+    from tests.fuzz.targets import TARGETS
 
     target = TARGETS[name]
     for module in target.instrumented:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from colorcv import video
+from colorcv.video import api
 
 __all__ = ["corpus", "run_film"]
 
@@ -43,7 +43,7 @@ def corpus() -> tuple[bytes, ...]:
                 writer.write(frame)
             writer.release()
             found.append(path.read_bytes())
-        if video.has_pyav():
+        if api.has_pyav():
             found += [
                 _with_sound(Path(folder, f"av{suffix}"), frames) for suffix in (".mp4", ".ts")
             ]
@@ -74,10 +74,10 @@ def run_film(path: Path) -> None:
     before = set(path.parent.iterdir())
     try:
         if path.stat().st_size % 4:
-            result = video.colorize_video(path, output, colorizer=OneColor())
+            result = api.colorize_video(path, output, colorizer=OneColor())
             assert result.path == output
             assert output.stat().st_size
         else:
-            assert list(video.preview(path, 3, colorizer=OneColor()))
+            assert list(api.preview(path, 3, colorizer=OneColor()))
     finally:
         assert set(path.parent.iterdir()) <= before | {output}

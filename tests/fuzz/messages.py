@@ -6,7 +6,7 @@ import random
 import struct
 from dataclasses import dataclass
 
-from .mutate import NUMBERS, changed_bytes
+from tests.fuzz.mutate import NUMBERS, changed_bytes
 
 __all__ = ["changed_message", "varint"]
 

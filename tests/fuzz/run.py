@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .targets import TARGETS, Target
+from tests.fuzz.targets import TARGETS, Target
 
 __all__ = ["Result", "run_inputs", "try_one"]
 
@@ -161,7 +161,7 @@ def main() -> int:
         _child(given.target, given.seed, int(given.child[0]), given.count, Path(given.child[1]))
         return 0
     if given.coverage:
-        from .coverage import steer
+        from tests.fuzz.coverage import steer
 
         return steer(given.target, given.count, given.seed)
     total = _all(given.target, given.seed, given.count, given.block)

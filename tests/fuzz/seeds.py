@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from tests.oracles import small
+from tests.reference import small
 
 __all__ = ["TINY", "random_network", "tiny_weights"]
 

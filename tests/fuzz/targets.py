@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from colorcv import network
-from colorcv.decoding import decode_image
 from colorcv.errors import ImageError, ModelFormatError, VideoError
-from colorcv.metadata import embed, extract, for_result
-from colorcv.network import caffe, centers, layers, prototxt
-from tests.oracles import caffemodel, small
-
-from . import films
-from .films import run_film
-from .messages import changed_message
-from .mutate import changed_bytes, changed_text
-from .pictures import corpus
-from .seeds import TINY, random_network, tiny_weights
+from colorcv.image.decoding import decode_image
+from colorcv.image.metadata import embed, extract, for_result
+from colorcv.network.caffe import caffemodel, centers, importer, prototxt
+from tests.fuzz import films
+from tests.fuzz.films import run_film
+from tests.fuzz.messages import changed_message
+from tests.fuzz.mutate import changed_bytes, changed_text
+from tests.fuzz.pictures import corpus
+from tests.fuzz.seeds import TINY, random_network, tiny_weights
+from tests.reference import caffe_writer, small
 
 __all__ = ["TARGETS", "Target"]
 
@@ -47,7 +46,7 @@ class Target:
 
 @cache
 def _caffemodels() -> list[bytes]:
-    return [caffemodel.encoded(tiny_weights(), encoding) for encoding in caffemodel.ENCODINGS]
+    return [caffe_writer.encoded(tiny_weights(), encoding) for encoding in caffe_writer.ENCODINGS]
 
 
 @cache
@@ -61,23 +60,25 @@ def _centers() -> Any:
 
 
 @cache
-def _blobs() -> dict[str, list[caffe.Blob]]:
+def _blobs() -> dict[str, list[caffemodel.Blob]]:
     return {
-        name: [caffe.Blob(b.shape, b.reshape(-1)) for b in blobs]
+        name: [caffemodel.Blob(b.shape, b.reshape(-1)) for b in blobs]
         for name, blobs in tiny_weights().items()
     }
 
 
 def _run_caffemodel(path: Path) -> None:
-    blobs = caffe.read(path)
+    blobs = caffemodel.read(path)
     size = path.stat().st_size
     assert sum(b.values.nbytes for many in blobs.values() for b in many) <= 2 * size
-    graph = layers.build(_tiny_net(), blobs, _centers(), weights_file="tiny.caffemodel")
+    graph = importer.build(_tiny_net(), blobs, _centers(), weights_file="tiny.caffemodel")
     assert all(np.isfinite(value.array()).all() for _, value in graph.used_constants())
 
 
 def _run_prototxt(path: Path) -> None:
-    graph = layers.build(prototxt.read(path), _blobs(), _centers(), weights_file="tiny.caffemodel")
+    graph = importer.build(
+        prototxt.read(path), _blobs(), _centers(), weights_file="tiny.caffemodel"
+    )
     made = {graph.input}
     for node in graph.nodes:
         assert made.union(graph.constants, ("",)).issuperset(node.inputs)
@@ -98,26 +99,26 @@ def _make_network(rng: random.Random) -> bytes:
     if rng.random() < 0.3:
         text = changed_text(rng, text)
     with np.errstate(over="ignore"):
-        model = caffemodel.encoded(weights, rng.choice(("packed", "half", "unpacked")))
+        model = caffe_writer.encoded(weights, rng.choice(("packed", "half", "unpacked")))
     if rng.random() < 0.2:
         model = changed_message(rng, model, _MESSAGES)
     return text.encode() + b"\0\0" + model
 
 
 def _run_network(path: Path) -> None:
-    """Load and ask it; that the answers are right is held by tests/test_network_fuzz.py."""
+    """Load and run it; tests/network/test_importer_fuzz.py checks the answers."""
     text, _, model = path.read_bytes().partition(b"\0\0")
     files = path.with_suffix(".prototxt"), path.with_suffix(".caffemodel")
     for file, content in zip(files, (text, model), strict=True):
         file.write_bytes(content)
-    graph = layers.build(
-        prototxt.read(files[0]), caffe.read(files[1]), _centers(), weights_file=str(files[1])
+    graph = importer.build(
+        prototxt.read(files[0]), caffemodel.read(files[1]), _centers(), weights_file=str(files[1])
     )
     # A small file may ask for a large network; that is slow, and bounded by other tests.
     if sum(np.prod(node.shape) for node in graph.nodes) > 3_000_000:
         return
     net = network.load(*files, small.CENTERS, device="cpu")
-    assert net.predict_ab(caffemodel.picture(net.input_hw)).shape == (*net.output_hw, 2)
+    assert net.predict_ab(caffe_writer.picture(net.input_hw)).shape == (*net.output_hw, 2)
 
 
 def _make_centers(rng: random.Random) -> bytes:
@@ -133,7 +134,7 @@ def _make_film(rng: random.Random) -> bytes:
 
 
 def _run_picture(path: Path) -> None:
-    from colorcv.images import Picture
+    from colorcv.image.source import Picture
 
     pixels = decode_image(path.read_bytes(), "fuzzed").pixels
     if pixels.size > 1_000_000:
@@ -159,8 +160,15 @@ def _hosts() -> list[bytes]:
 
 
 _NETWORK = [
-    f"colorcv.network.{room}"
-    for room in ("wire", "caffe", "prototxt", "layers", "convert", "centers")
+    f"colorcv.network.{module}"
+    for module in (
+        "protobuf",
+        "caffe.caffemodel",
+        "caffe.prototxt",
+        "caffe.importer",
+        "caffe.layers",
+        "caffe.centers",
+    )
 ]
 
 TARGETS = {
@@ -182,5 +190,5 @@ TARGETS = {
     "network": Target(_make_network, _run_network, ModelFormatError),
     "picture": Target(_make_picture, _run_picture, ImageError),
     "film": Target(_make_film, run_film, VideoError),
-    "metadata": Target(_make_picture, _run_metadata, ImageError, ("colorcv.metadata",)),
+    "metadata": Target(_make_picture, _run_metadata, ImageError, ("colorcv.image.metadata",)),
 }

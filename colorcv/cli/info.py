@@ -1,0 +1,105 @@
+"""What ``colorcv info`` tells: versions, devices and models, each with its reason."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from .. import __version__
+
+__all__ = ["as_text", "describe"]
+
+
+def describe(*, verify: bool = False) -> dict[str, Any]:
+    """Gather the facts, as values that JSON can hold.
+
+    Parameters
+    ----------
+    verify : bool
+        Hash the model files again instead of trusting the remembered check.
+    """
+    import cv2
+    import numpy as np
+
+    from ..colorizer import Colorizer
+    from ..models import models
+    from ..models import verify as verify_model
+    from ..network.device import devices
+
+    auto = Colorizer("lite", device="auto")
+    facts: dict[str, Any] = {
+        "colorcv": __version__,
+        "python": platform.python_version(),
+        "opencv": {
+            "version": cv2.__version__,
+            "line": int(cv2.__version__.split(".")[0]),
+            "engine": _engine(),
+            "threads": cv2.getNumThreads(),
+            "cpus": cv2.getNumberOfCPUs(),
+        },
+        "numpy": np.__version__,
+        "auto": {"device": auto.device, "reason": auto.device_reason},
+        "pyav": _installed("av"),
+        "devices": [
+            {"name": found.name, "available": found.available, "reason": found.reason}
+            for found in devices()
+        ],
+        "models": [],
+    }
+    for model in models():
+        entry: dict[str, Any] = {
+            "name": model.name,
+            "state": model.state,
+            "folder": str(model.folder),
+            "description": model.description,
+            "licence": model.licence,
+        }
+        if verify:
+            verified = verify_model(model.name)
+            entry["files"] = {file.name: file.problem or file.state for file in verified}
+            if any(file.state == "wrong" for file in verified):
+                entry["state"] = "wrong"
+        facts["models"].append(entry)
+    return facts
+
+
+def _engine() -> str:
+    """Name OpenCV's own kind of engine for networks; 5 has a new one beside that of 4."""
+    import cv2
+
+    from ..network.device import classic_engine_forced
+
+    has_new = hasattr(cv2.dnn, "ENGINE_NEW")
+    return "new engine" if has_new and not classic_engine_forced() else "classic engine"
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """Lay the facts out for a reader."""
+    opencv = facts["opencv"]
+    lines = [
+        f"colorcv {facts['colorcv']}, Python {facts['python']}, NumPy {facts['numpy']}",
+        f"OpenCV  {opencv['version']}, {opencv['engine']}, {opencv['threads']} threads"
+        f" on {opencv['cpus']} processors",
+        f"PyAV    {facts['pyav'] or 'not installed: films go through OpenCV alone'}",
+        "",
+        f'device="auto" takes {facts["auto"]["device"]}: {facts["auto"]["reason"]}',
+    ]
+    said = facts["auto"]["reason"]
+    for device in facts["devices"]:
+        mark = "yes" if device["available"] else "no "
+        reason = device["reason"]
+        lines.append(f"  {mark} {device['name']:<12} {'as above' if reason in said else reason}")
+        said += reason
+    for model in facts["models"]:
+        lines += ["", f'model "{model["name"]}": {model["state"]}', f"  {model['description']}"]
+        lines += [f"  {model['licence']}", f"  {model['folder']}"]
+        lines += [f"  {name}: {verdict}" for name, verdict in model.get("files", {}).items()]
+    return "\n".join(lines)

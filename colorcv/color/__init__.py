@@ -1,0 +1,1 @@
+"""Colour arithmetic on plain arrays: L*a*b*, luma and chroma planes, resizing."""

@@ -1,0 +1,243 @@
+"""Picture files: read upright and whole, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ImageError
+from .decoding import ImageFile, decode_image
+from .metadata import Metadata, embed
+
+__all__ = [
+    "ImageFile",
+    "check_target",
+    "decode_image",
+    "encode_image",
+    "read_image",
+    "side_by_side",
+    "write_image",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class _Format:
+    dtypes: Sequence[str]
+    alpha: bool = False
+    options: Sequence[int] = ()
+
+
+_JPEG = _Format(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
+# LZW: OpenCV's own choice for floats is lossy up to 4.10.
+_TIFF = _Format(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+_BMP, _PPM = _Format(["uint8"]), _Format(["uint8", "uint16"])
+# What a coloured picture can be written as, and what each holds without loss of kind. JPEG 2000
+# and AVIF change alpha and 16 bits a little; GIF has too few colours.
+_FORMATS = {
+    ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG,
+    ".png": _Format(["uint8", "uint16"], True),
+    ".tif": _TIFF, ".tiff": _TIFF,
+    ".webp": _Format(["uint8"], True),
+    ".bmp": _BMP, ".dib": _BMP,
+    ".ppm": _PPM, ".pnm": _PPM,
+    ".jp2": _Format(["uint8"]),
+    ".avif": _Format(["uint8"]),
+}  # fmt: skip
+
+
+def read_image(path: PathLike) -> ImageFile:
+    """Read a picture file upright, with its alpha and bit depth.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    ImageFile
+        Its pixels are ``(H, W)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, of the file's dtype.
+        Its metadata is ready to be written with a coloured result: the orientation is 1, the grey
+        thumbnail and profiles that are not for RGB are gone.
+
+    Raises
+    ------
+    ImageError
+        The file is not there, no picture, cut short, or too large.
+
+    Notes
+    -----
+    Of files with several pages or frames the first is taken; the log says so. CMYK and palettes
+    become BGR. Metadata is read from JPEG, PNG and WebP. The rotation of an AVIF is not followed;
+    the log says so. A JPEG that is damaged in its middle, but has its end, is taken as OpenCV
+    decodes it.
+    """
+    path = Path(path)
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        data = path.read_bytes() if is_file else b""
+    except FileNotFoundError as err:
+        raise ImageError(f"there is no file {path}") from err
+    except (OSError, ValueError) as err:  # ValueError: a null byte in the name
+        raise ImageError(f"{path} cannot be read: {getattr(err, 'strerror', None) or err}") from err
+    if not is_file:
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ImageError(f"{path} is {what}, not a picture file")
+    return decode_image(data, str(path))
+
+
+def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -> bytes:
+    """The bytes of a picture file.
+
+    Parameters
+    ----------
+    suffix : str
+        ``.png``, ``.jpg`` (quality 95), ``.tif``, ``.webp`` (lossless), ``.bmp``, ``.ppm``,
+        ``.jp2`` or ``.avif``, and their other spellings.
+    pixels : (H, W, 3) or (H, W, 4) array
+        BGR or BGRA.
+    metadata : Metadata, optional
+        Goes into JPEG, PNG and WebP.
+
+    Raises
+    ------
+    ImageError
+        A format that OpenCV does not write, or that cannot hold this dtype or alpha.
+    """
+    form = _format_of(suffix)
+    dtype, has_alpha = pixels.dtype.name, pixels.shape[2:] == (4,)
+    if dtype not in form.dtypes:
+        raise ImageError(f"{suffix} cannot hold {dtype}; {_what_holds(dtype, has_alpha)}")
+    if has_alpha and not form.alpha:
+        raise ImageError(f"{suffix} cannot keep alpha; {_what_holds(dtype, has_alpha)}")
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    try:
+        done, encoded = cv2.imencode(suffix.lower(), native, list(form.options))
+    except cv2.error as err:
+        raise ImageError(_not_encoded(suffix, pixels, err.err)) from err
+    if not done:
+        raise ImageError(_not_encoded(suffix, pixels, ""))
+    data = encoded.tobytes()
+    return data if metadata is None else embed(data, metadata)
+
+
+def write_image(
+    path: PathLike, pixels: Array, metadata: Metadata | None = None, *, overwrite: bool = False
+) -> None:
+    """Write a picture file under its name when it is complete, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix says the format, as for `encode_image`.
+    pixels, metadata
+        As for `encode_image`.
+    overwrite : bool
+        Whether a file of this name may be replaced.
+
+    Raises
+    ------
+    ImageError
+        As `encode_image`; there is such a file already; it cannot be written.
+    """
+    path = Path(path)
+    check_target(path, overwrite=overwrite)
+    data = encode_image(path.suffix, pixels, metadata)
+    part = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            part.replace(path)
+        else:
+            _link(part, path)
+    except FileExistsError as err:
+        raise ImageError(_exists(path)) from err
+    except OSError as err:
+        raise ImageError(f"{path} cannot be written: {err.strerror or err}") from err
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_target(path: PathLike, *, overwrite: bool) -> None:
+    """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
+    path = Path(path)
+    try:
+        _format_of(path.suffix)
+    except ImageError as err:
+        raise ImageError(f"{path} cannot be written: {err}") from err
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; the result needs the name of a file")
+    if not overwrite and os.path.lexists(path):
+        raise ImageError(_exists(path))
+
+
+def side_by_side(before: Array, after: Array) -> Array:
+    """A picture as it was, left of its coloured result.
+
+    Parameters
+    ----------
+    before : (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array
+    after : (H, W, 3) or (H, W, 4) array, of the same dtype
+
+    Returns
+    -------
+    (H, 2 W, 3 or 4) array
+    """
+    before = before.reshape(*before.shape[:2], -1)
+    if before.shape[2] == 1:
+        before = np.broadcast_to(before, after.shape)
+    return np.concatenate((before, after), axis=1)
+
+
+def _format_of(suffix: str) -> _Format:
+    form = _FORMATS.get(suffix.lower())
+    if form is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
+        written = [name for name in _FORMATS if cv2.haveImageWriter(f"x{name}")]
+        what = f"{suffix} is no format" if suffix else "a name without a suffix says no format"
+        raise ImageError(f"{what} that coloured pictures are written in: {', '.join(written)}")
+    return form
+
+
+def _what_holds(dtype: str, has_alpha: bool) -> str:
+    names = [n for n, f in _FORMATS.items() if dtype in f.dtypes and f.alpha >= has_alpha]
+    if names:
+        return f"choose {' or '.join(names)}"
+    return "convert it to uint8, uint16, float32 or float64 first"
+
+
+def _not_encoded(suffix: str, pixels: Array, reason: str) -> str:
+    height, width = pixels.shape[:2]
+    why = f" ({reason})" if reason else ""
+    return (
+        f"OpenCV could not write {width}x{height} pixels as {suffix}{why}; formats have limits of "
+        "size (JPEG 65,500 a side, WebP 16,383): choose .png or .tiff"
+    )
+
+
+def _exists(path: Path) -> str:
+    return f"{path} is there already; --force (overwrite=True) replaces it"
+
+
+def _link(part: Path, path: Path) -> None:
+    """Give a file its name unless something has it, also where two try at once."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: claim the name first
+        path.touch(exist_ok=False)
+        part.replace(path)

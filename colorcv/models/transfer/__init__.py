@@ -1,0 +1,1 @@
+"""Downloading of model files: mirrors, retries, resumption, locks."""

@@ -1,0 +1,1 @@
+"""Reading Caffe networks: prototxt, caffemodel and the centres in ab."""

@@ -1,0 +1,58 @@
+"""The 313 colours between which the network chooses, from a .npy file.
+
+The header is read here and not by numpy.load: the file can then name no other type or size, and
+nothing in it is ever evaluated or unpickled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ModelFormatError
+from .files import read_small
+
+__all__ = ["COUNT", "read"]
+
+COUNT = 313
+
+_MAX_BYTES = 1 << 16
+_HEADER = re.compile(
+    r"\{'descr': '(<[if][48])', 'fortran_order': (True|False), 'shape': \((\d+), (\d+)\), \}\s*"
+)
+
+
+def read(path: Path) -> npt.NDArray[np.float32]:
+    """Read the centres: (313, 2) float32, a and b.
+
+    Raises
+    ------
+    ModelFormatError
+        The file cannot be read or does not hold 313 pairs of finite numbers in -128..128.
+    """
+    data = read_small(path, "file of centres (.npy)", _MAX_BYTES)
+    if data[:6] != b"\x93NUMPY" or len(data) < 12:
+        raise ModelFormatError(f"{path}: this is no .npy file")
+    start = 10 if data[6] == 1 else 12
+    stop = start + int.from_bytes(data[8:start], "little")
+    header = _HEADER.fullmatch(data[start:stop].decode("latin-1"))
+    if header is None or stop > len(data):
+        raise ModelFormatError(f"{path}: this .npy holds no table of numbers")
+    descr, fortran, rows, columns = header.groups()
+    if (rows, columns) != (str(COUNT), "2"):
+        raise ModelFormatError(f"{path}: centres of shape ({rows}, {columns}), not ({COUNT}, 2)")
+    dtype = np.dtype(descr)
+    if len(data) - stop != COUNT * 2 * dtype.itemsize:
+        raise ModelFormatError(
+            f"{path}: truncated: {len(data) - stop} bytes of numbers, not "
+            f"{COUNT * 2 * dtype.itemsize}"
+        )
+    numbers = np.frombuffer(data, dtype, offset=stop)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = numbers.astype(np.float32)
+    if not (np.abs(values) <= 128).all():
+        raise ModelFormatError(f"{path}: centres should be finite and within -128..128")
+    return values.reshape((COUNT, 2), order="F" if fortran == "True" else "C")

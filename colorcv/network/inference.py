@@ -1,0 +1,274 @@
+"""A loaded network: lightness in, ab out, on the device that was asked for or found."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DeviceError, ImageError, ModelFormatError, OptionError
+from . import device, profiles
+from .caffe import caffemodel, centers, importer, prototxt
+from .graph import Graph
+
+__all__ = ["Network", "load"]
+
+Array = npt.NDArray[np.float32]
+StrPath = str | os.PathLike[str]
+
+MAX_SIDE = 4096
+# How far, in ab, a device's answers may be from the CPU's for "auto" to take it. Rounding alone
+# moves the annealed mean by hundredths; a wrong kernel moves it by tens.
+AUTO_TOLERANCE = 1.0
+MAX_AB = 1000.0  # far beyond any colour: the centres lie within 128
+
+_log = logging.getLogger("colorcv")
+
+
+def load(
+    prototxt: StrPath,
+    caffemodel: StrPath,
+    centers: StrPath,
+    *,
+    device: str = "auto",
+    input_hw: tuple[int, int] | None = None,
+    temperature: float | None = None,
+    low_memory: bool = False,
+) -> Network:
+    """Load a colouring network from its Caffe files.
+
+    Parameters
+    ----------
+    prototxt, caffemodel, centers : path
+        The network's layers, its weights, and the (313, 2) centres as .npy.
+    device : str
+        "auto", "cpu", "cuda", "cuda-fp16", "opencl" or "opencl-fp16". "auto" takes CUDA where
+        OpenCV reports it and it answers as the CPU does, else the CPU.
+    input_hw : (int, int), optional
+        Rows and columns of the lightness, where not those of the prototxt.
+    temperature : float, optional
+        T of the annealed mean, in place of the one that the prototxt states as 1/T.
+    low_memory : bool
+        Run with the least memory, at the cost of time.
+
+    Raises
+    ------
+    ModelFormatError
+        A file cannot be read or does not hold what it should.
+    OptionError
+        An option has a value that is not taken.
+    DeviceError
+        The device is not there or does not run the network.
+    """
+    if device != "auto":
+        _check_device(device)
+    temperature = _checked_temperature(temperature)
+    input_hw = _checked_hw(input_hw)
+    paths = (Path(prototxt), Path(caffemodel), Path(centers))
+
+    def read_graph() -> Graph:
+        return _read_graph(paths, input_hw, temperature)
+
+    return Network(read_graph, device, low_memory)
+
+
+def _read_graph(
+    paths: tuple[Path, Path, Path], input_hw: tuple[int, int] | None, temperature: float | None
+) -> Graph:
+    prototxt_file, caffemodel_file, centers_file = paths
+    return importer.build(
+        prototxt.read(prototxt_file),
+        caffemodel.read(caffemodel_file),
+        centers.read(centers_file),
+        weights_file=str(caffemodel_file),
+        input_hw=input_hw,
+        temperature=temperature,
+    )
+
+
+class Network:
+    """A network on a device. Not safe to share between threads without a lock.
+
+    Attributes
+    ----------
+    input_hw, output_hw : (int, int)
+        Rows and columns of the lightness that goes in and of the ab that comes out.
+    device : str
+        Where it runs: "cpu", "cuda", "cuda-fp16", "opencl" or "opencl-fp16".
+    device_reason : str
+        Why it runs there.
+    """
+
+    def __init__(self, read_graph: Callable[[], Graph], device: str, low_memory: bool) -> None:
+        self._read_graph = read_graph
+        self._low_memory = low_memory
+        self._auto = device == "auto"
+        self.device, self.device_reason = device, "asked for"
+        if self._auto:
+            self._choose()
+        else:
+            self._net = self._open(device)
+            if device != "cpu":
+                self._forward(self._probe())
+
+    def predict_ab(self, lightness: npt.ArrayLike) -> Array:
+        """Predict colour from lightness.
+
+        Parameters
+        ----------
+        lightness : (H, W) or (N, H, W) float32, L* in 0..100
+            With (H, W) equal to `input_hw`.
+
+        Returns
+        -------
+        (h, w, 2) or (N, h, w, 2) float32
+            a and b, with (h, w) equal to `output_hw`.
+
+        Raises
+        ------
+        ImageError
+            The lightness has another shape or type, or numbers that are no L*.
+        DeviceError
+            OpenCV failed. Where the device was chosen by "auto" and is not the CPU, the network
+            goes on with the CPU instead, and `device` and `device_reason` say so.
+        """
+        planes = self._checked(lightness)
+        ab = np.empty((len(planes), *self.output_hw, 2), np.float32)
+        for plane, answer in zip(planes, ab, strict=True):
+            answer[:] = self._predict_one(plane)
+        return ab if np.ndim(lightness) == 3 else ab[0]
+
+    def _predict_one(self, plane: Array) -> Array:
+        try:
+            return self._forward(plane)
+        except DeviceError as err:
+            if not self._auto or self.device == "cpu":
+                raise
+            self._fall_to_cpu(f"{self.device} failed later on: {err}")
+        return self._forward(plane)
+
+    def _forward(self, plane: Array) -> Array:
+        try:
+            self._net.setInput((plane - np.float32(50))[None, None])
+            answer = self._net.forward()
+        except cv2.error as err:
+            raise DeviceError(
+                f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
+            ) from err
+        if answer.shape != (1, 2, *self.output_hw):
+            raise DeviceError(f"OpenCV answered with shape {answer.shape} on {self.device!r}")
+        # NaN fails the comparison too, where it is not the largest float, as OpenCV 5 writes it.
+        if not (np.abs(answer) <= MAX_AB).all():
+            if self.device != "cpu":
+                raise DeviceError(f"the network's answer on {self.device!r} is no colour")
+            raise ModelFormatError(
+                f"the network's answer is no colour (its ab go up to {np.abs(answer).max():g}): "
+                "its weights must be damaged or out of all proportion"
+            )
+        ab: Array = answer[0].transpose(1, 2, 0)
+        return ab
+
+    def _choose(self) -> None:
+        """Take CUDA where it is there and answers as the CPU does, else the CPU."""
+        cuda = next(info for info in device.devices() if info.name == "cuda")
+        if not cuda.available:
+            self._fall_to_cpu(f"no CUDA: {cuda.reason}")
+            return
+        try:
+            self.device = "cuda"
+            self._net = self._open("cuda")
+            found = self._forward(self._probe()).copy()
+        except DeviceError as err:
+            self._fall_to_cpu(f"CUDA failed: {err}")
+            return
+        on_cuda = self._net
+        self._fall_to_cpu("CUDA is there but does not answer as the CPU does")
+        difference = float(np.abs(self._forward(self._probe()) - found).max())
+        if difference <= AUTO_TOLERANCE:
+            self._net, self.device = on_cuda, "cuda"
+            self.device_reason = f"CUDA is there and agrees with the CPU within {difference:.3f}"
+        else:
+            self.device_reason += f" (off by {difference:.1f} in ab)"
+            _log.warning("running on the CPU: %s", self.device_reason)
+
+    def _fall_to_cpu(self, reason: str) -> None:
+        self.device, self.device_reason = "cpu", reason
+        self._net = self._open("cpu")
+
+    def _open(self, name: str) -> cv2.dnn.Net:
+        chosen = profiles.for_device(name, low_memory=self._low_memory)
+
+        def make_graph() -> Graph:
+            graph = self._read_graph()
+            self.input_hw = (graph.input_shape[2], graph.input_shape[3])
+            self.output_hw = (graph.output_shape[2], graph.output_shape[3])
+            return chosen.rewrite(graph)
+
+        try:
+            net = device.read_net(make_graph, name, chosen.handover)
+        except DeviceError:
+            if chosen.handover == "buffer" or name != "cpu":
+                raise
+            # No room for a temporary file, or a path that OpenCV cannot open: it costs memory only.
+            _log.info("handing the network over in memory", exc_info=True)
+            net = device.read_net(make_graph, name, "buffer")
+        net.enableWinograd(chosen.winograd)
+        return net
+
+    def _probe(self) -> Array:
+        """Make a lightness with flat parts, edges and texture, the same each time."""
+        rows, columns = np.mgrid[: self.input_hw[0], : self.input_hw[1]].astype(np.float32)
+        waves = 50 + 30 * np.sin(rows / 9) * np.cos(columns / 13) + 15 * np.sign(np.sin(rows / 31))
+        return np.asarray(waves, np.float32)
+
+    def _checked(self, lightness: npt.ArrayLike) -> Array:
+        array = np.asarray(lightness)
+        if array.dtype.kind not in "fiu":
+            raise ImageError(f"lightness should be float32, not {array.dtype}")
+        if array.ndim not in (2, 3) or array.shape[-2:] != self.input_hw:
+            raise ImageError(
+                f"lightness should have the shape {self.input_hw} or (N, *{self.input_hw}), not "
+                f"{array.shape}"
+            )
+        planes = np.asarray(array, np.float32).reshape(-1, *self.input_hw)
+        # A little slack for rounding; NaN fails the comparison too.
+        if planes.size and not (planes.min() >= -1 and planes.max() <= 101):
+            raise ImageError(
+                f"lightness should be L* in 0..100, not {planes.min():g}..{planes.max():g}"
+            )
+        return planes
+
+
+def _check_device(name: object) -> None:
+    if not isinstance(name, str):
+        raise OptionError(f"device should be a text, not {name!r}")
+    device.check(name)
+
+
+def _checked_temperature(temperature: float | None) -> float | None:
+    if temperature is None:
+        return None
+    try:
+        value = float(temperature)
+    except (TypeError, ValueError) as err:
+        raise OptionError(f"temperature should be a number, not {temperature!r}") from err
+    if not 1e-6 <= value <= 1e6:
+        raise OptionError(f"temperature is {value}; it should be above 0 (0.38 is usual)")
+    return value
+
+
+def _checked_hw(input_hw: tuple[int, int] | None) -> tuple[int, int] | None:
+    if input_hw is None:
+        return None
+    try:
+        height, width = (int(side) for side in input_hw)
+    except (TypeError, ValueError) as err:
+        raise OptionError(f"input_hw should be (rows, columns), not {input_hw!r}") from err
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise OptionError(f"input_hw is {input_hw}; each side should be in 1..{MAX_SIDE}")
+    return height, width

@@ -1,0 +1,1 @@
+"""Exact rewrites of the graph that make it faster on a given OpenCV."""

@@ -1,0 +1,1 @@
+"""Videos through PyAV (FFmpeg's libraries): frames, audio and subtitles with their own times."""

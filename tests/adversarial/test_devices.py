@@ -1,0 +1,90 @@
+"""OpenCL for real, on the CPU where an ICD is installed (Debian: pocl-opencl-icd).
+
+The failing backends are stand-ins in tests/network/test_device.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import colorcv
+
+ROOT = Path(colorcv.__file__).parents[1]
+
+# OpenCV looks for a device once, so that each of these needs a process of its own.
+BEGIN = """
+import sys
+from pathlib import Path
+import cv2
+import numpy as np
+from colorcv import network
+from colorcv.errors import DeviceError
+from tests.reference import small
+from tests.reference.caffe_writer import picture
+if not (cv2.ocl.haveOpenCL() and cv2.ocl.useOpenCL()):
+    sys.exit(77)
+files = small.write(Path(sys.argv[1]))
+lightness = picture((16, 24))
+expected = small.answer(lightness)
+"""
+USED = """
+net = network.load(*files, device="opencl")
+assert (net.device, net.device_reason) == ("opencl", "asked for")
+assert np.abs(net.predict_ab(lightness) - expected).max() < 0.01
+"""
+AUTO = """
+net = network.load(*files, device="auto")
+assert net.device == "cpu"
+assert np.abs(net.predict_ab(lightness) - expected).max() < 0.01
+"""
+# OpenCV would quietly run on the CPU without OpenCL.
+REFUSED = """
+try:
+    network.load(*files, device="opencl")
+except DeviceError as err:
+    assert "no graphics card" in str(err) and "OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES" in str(err)
+else:
+    raise AssertionError
+"""
+SWITCHED_OFF = """
+cv2.ocl.setUseOpenCL(False)
+try:
+    network.load(*files, device="opencl")
+except DeviceError as err:
+    assert "switched off" in str(err)
+else:
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        pytest.param(USED, "1", id="used"),
+        pytest.param(AUTO, "1", id="auto-takes-the-cpu"),
+        pytest.param(REFUSED, "0", id="no-graphics-card"),
+        pytest.param(SWITCHED_OFF, "1", id="switched-off"),
+    ],
+)
+def test_opencl_on_the_cpu(code: str, allowed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + code, str(tmp_path)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OPENCV_OPENCL_DEVICE": ":CPU:",
+            "OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES": allowed,
+        },
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    if done.returncode == 77:
+        pytest.skip("there is no OpenCL for the CPU here")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,140 @@
+"""The command for films, run as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from colorcv.cli import parser
+from colorcv.video import api
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a short grey film, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "film.mp4")
+    return tmp_path
+
+
+def make_film(path: Path, frames: int = 12) -> None:
+    grey = np.random.default_rng(3).integers(40, 216, (12, 16), np.uint8)
+    still = cv2.resize(grey, (256, 160), interpolation=cv2.INTER_CUBIC)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
+    assert writer.isOpened()
+    for index in range(frames):
+        crop = still[20:140, 4 * index : 4 * index + 160]
+        writer.write(cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR))
+    writer.release()
+
+
+def run(*arguments: str) -> int:
+    return parser.main(["video", "--model", "lite", "--device", "cpu", *arguments])
+
+
+def count_and_size(path: str) -> tuple[int, tuple[int, int]]:
+    film = cv2.VideoCapture(path)
+    count, size = 0, (0, 0)
+    while True:
+        there, frame = film.read()
+        if not there:
+            return count, size
+        count, size = count + 1, frame.shape[1::-1]
+
+
+def test_a_film(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (here / "film.mp4").read_bytes()
+    assert run("film.mp4") == 0
+    told = capsys.readouterr()
+    assert told.out == "film.color.mp4\n"
+    assert "12 frames" in told.err
+    assert "sound: " in told.err
+    assert count_and_size("film.color.mp4") == (12, (160, 120))
+    assert (here / "film.mp4").read_bytes() == before
+    assert sorted(path.name for path in here.iterdir()) == ["film.color.mp4", "film.mp4"]
+
+
+@pytest.mark.usefixtures("here")
+def test_options_reach_the_film() -> None:
+    assert run("film.mp4", "-o", "both.mp4", "--compare", "--start", "0.3", "--end", "0.8") == 0
+    count, size = count_and_size("both.mp4")
+    assert size == (320, 120)
+    assert 4 <= count <= 6
+    assert run("film.mp4", "-o", "grey.mp4", "--saturation", "0") == 0
+    film = cv2.VideoCapture("grey.mp4")
+    _, frame = film.read()
+    assert np.ptp(frame.astype(int), axis=2).max() < 8
+
+
+def test_a_folder_one_after_the_other_and_a_broken_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "reels" / "old").mkdir(parents=True)
+    make_film(here / "reels" / "old" / "one.avi", frames=4)
+    make_film(here / "reels" / "two.mp4", frames=4)
+    (here / "reels" / "broken.mp4").write_bytes(b"no film at all")
+    assert run("reels", "-o", "out") == 1
+    assert "broken.mp4" in capsys.readouterr().err
+    made = sorted(p.relative_to("out").with_suffix("").as_posix() for p in Path("out").rglob("*.*"))
+    assert made == ["old/one", "two"]
+
+
+@pytest.mark.usefixtures("here")
+def test_preview_writes_stills() -> None:
+    assert run("film.mp4", "--preview", "3", "--compare", "-o", "stills/") == 0
+    stills = sorted(Path("stills").iterdir())
+    assert [path.name for path in stills] == ["film.01.png", "film.02.png", "film.03.png"]
+    assert all(cv2.imread(str(path)).shape == (120, 320, 3) for path in stills)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_existing_film_is_refused_without_force(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("film.color.mp4").write_text("precious")
+    assert run("film.mp4") == 1
+    assert Path("film.color.mp4").read_text() == "precious"
+    assert "--force" in capsys.readouterr().err
+    assert run("film.mp4", "--force") == 0
+    assert count_and_size("film.color.mp4")[0] == 12
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        pytest.param(["nowhere.mp4"], 1, "nowhere.mp4", id="missing"),
+        pytest.param(["-"], 1, "piped", id="no-pipes"),
+        pytest.param(["film.mp4", "--audio", "keep", "--start", "9"], 1, "film", id="past-the-end"),
+        pytest.param(["film.mp4", "--codec", "tape"], 2, "tape", id="codec"),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == code
+    assert said in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("option", ["--preview", "--keyframe-interval"])
+def test_counts_start_at_one(option: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("film.mp4", option, "0")
+    assert stop.value.code == 2
+
+
+def test_interrupted_leaves_no_half_film(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = api.travel
+
+    def interrupted(road: object, track: object, clock: object, progress: object) -> None:
+        def stop(done: int, total: int | None) -> None:
+            if done >= 5:
+                raise KeyboardInterrupt
+
+        travel(road, track, clock, stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api, "travel", interrupted)
+    assert run("film.mp4") == 130
+    assert [path.name for path in here.iterdir()] == ["film.mp4"]

@@ -1,0 +1,74 @@
+"""Resizing by strips against resizing at once, and against float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colorcv.color.resample import cubic_strip, reduce_strips, resize_to
+from tests.reference import lab_reference as reference
+
+SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+
+def strips(
+    array: npt.NDArray[np.float32], rows: int
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]
+
+
+@settings(max_examples=80, deadline=None)
+@given(full=SIZES, small=SIZES, rows=st.integers(1, 60))
+def test_reduced_by_strips_is_the_area_mean(
+    full: tuple[int, int], small: tuple[int, int], rows: int
+) -> None:
+    array = np.random.default_rng(0).uniform(0, 100, full).astype(np.float32)
+    got = reduce_strips(strips(array, rows), full, small)
+    assert got.shape == small
+    assert got.dtype == np.float32
+    assert np.abs(got - reference.area_mean(array, small)).max() < 0.05
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    small=SIZES, grow=st.tuples(st.integers(0, 200), st.integers(0, 200)), rows=st.integers(1, 99)
+)
+def test_cubic_by_strips_is_cubic_at_once(
+    small: tuple[int, int], grow: tuple[int, int], rows: int
+) -> None:
+    full = small[0] + grow[0], small[1] + grow[1]
+    array = np.random.default_rng(0).uniform(-100, 100, (*small, 2)).astype(np.float32)
+    parts = [
+        cubic_strip(array, full, first, min(first + rows, full[0]))
+        for first in range(0, full[0], rows)
+    ]
+    got = np.concatenate(parts)
+    assert got.shape == (*full, 2)
+    assert np.abs(got - reference.cubic(array, full)).max() < 0.01
+
+
+@pytest.mark.parametrize("width", [40_000, 70_000])
+def test_rows_longer_than_16_bits(width: int) -> None:
+    small = np.linspace(-50, 50, 224 * 2, dtype=np.float32).reshape(1, 224, 2)
+    wide = cubic_strip(small, (2, width), 1, 2)
+    assert wide.shape == (1, width, 2)
+    assert np.all(np.diff(wide[0, :, 0]) >= -1e-3)
+    back = resize_to(wide, (1, 224))
+    assert np.abs(back - small).max() < 0.1
+
+
+def test_opencv_means_areas_as_we_do() -> None:
+    """The reference's area mean and cubic are OpenCV's, at sizes that divide or not."""
+    array = np.random.default_rng(1).uniform(0, 100, (60, 45)).astype(np.float32)
+    for small in ((20, 15), (17, 13)):
+        area = cv2.resize(array, small[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(area - reference.area_mean(array, small)).max() < 0.05
+    cubic = cv2.resize(array, (130, 170), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(cubic - reference.cubic(array, (170, 130))).max() < 0.01

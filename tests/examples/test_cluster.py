@@ -1,0 +1,241 @@
+"""The cluster examples on a Dask cluster of real processes: nothing is lost, nothing differs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import colorcv
+
+pytest.importorskip("distributed", reason="the cluster is Dask's")
+pytest.importorskip("tqdm", reason="the cluster examples draw their bars with tqdm")
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "examples" / "cluster"
+PHOTOS = ROOT / "examples" / "photos"
+PATIENCE_S = 240
+
+
+@contextlib.contextmanager
+def started(script: str, *arguments: object, log: Path) -> Iterator[subprocess.Popen]:
+    """The example, with two workers of its own, until it has ended."""
+    command = [sys.executable, str(CLUSTER / script), *map(str, arguments), "--workers", "2"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=file, stderr=file
+        )
+        try:
+            yield process
+            process.wait(PATIENCE_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def run(script: str, *arguments: object, log: Path, code: int = 0) -> str:
+    with started(script, *arguments, log=log) as process:
+        pass
+    said = log.read_text(encoding="utf-8")
+    assert process.returncode == code, said
+    return said
+
+
+def workers_of(process: subprocess.Popen) -> list[Any]:
+    import psutil
+
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen, log: Path) -> None:
+    for _ in range(PATIENCE_S * 20):
+        if condition():
+            return
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        time.sleep(0.05)
+    pytest.fail(f"waited in vain: {log.read_text(encoding='utf-8')}")
+
+
+@pytest.fixture(scope="module")
+def small() -> np.ndarray:
+    photo = cv2.imread(str(PHOTOS / "tetons_1942.jpg"))
+    return cv2.resize(photo, (240, 192), interpolation=cv2.INTER_AREA)
+
+
+def colored_here(picture: np.ndarray, suffix: str) -> bytes:
+    """What one machine makes of it."""
+    return cv2.imencode(suffix, colorcv.colorize(picture, model="lite"))[1].tobytes()
+
+
+def test_photos_of_a_folder(tmp_path: Path, small: np.ndarray) -> None:
+    scans, colored = tmp_path / "scans", tmp_path / "colored"
+    (scans / "1942").mkdir(parents=True)
+    cv2.imwrite(str(scans / "1942" / "lake.png"), small)
+    deep = small.astype(np.uint16) * 257
+    cv2.imwrite(str(scans / "deep.tif"), deep)
+    (scans / "broken.jpg").write_bytes(b"no picture")
+    said = run("photos.py", scans, colored, log=tmp_path / "log", code=1)
+    assert "broken.jpg: not a picture" in said
+    found = {p.relative_to(colored).as_posix() for p in colored.rglob("*") if p.is_file()}
+    assert found == {"1942/lake.png", "deep.tif"}
+    assert (colored / "1942" / "lake.png").read_bytes() == colored_here(small, ".png")
+    assert (colored / "deep.tif").read_bytes() == colored_here(deep, ".tif")
+
+    before = (colored / "deep.tif").stat()
+    (scans / "broken.jpg").unlink()
+    run("photos.py", scans, colored, log=tmp_path / "log")
+    assert (colored / "deep.tif").stat() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_photos_whose_worker_is_killed_are_coloured_by_another(
+    tmp_path: Path, small: np.ndarray
+) -> None:
+    scans, colored, log = tmp_path / "scans", tmp_path / "colored", tmp_path / "log"
+    scans.mkdir()
+    scan = cv2.imencode(".png", cv2.resize(small, (1200, 960)))[1].tobytes()
+    count = 30
+    for i in range(count):
+        (scans / f"{i:02d}.png").write_bytes(scan)
+    with started("photos.py", scans, colored, log=log) as process:
+        wait_until(lambda: list(colored.glob("*.png")), process, log)
+        victim = workers_of(process)[0]
+        victim.send_signal(signal.SIGKILL)
+        left = count - len(list(colored.glob("*.png")))
+    assert process.returncode == 0, log.read_text(encoding="utf-8")
+    assert left > 0
+    expected = colored_here(cv2.imdecode(np.frombuffer(scan, np.uint8), 1), ".png")
+    assert all((colored / f"{i:02d}.png").read_bytes() == expected for i in range(count))
+
+
+def test_photos_of_addresses(tmp_path: Path, small: np.ndarray) -> None:
+    httpserver = pytest.importorskip("pytest_httpserver", reason="addresses need a server")
+    from werkzeug import Response
+
+    scan = cv2.imencode(".png", small)[1].tobytes()
+    colored = tmp_path / "colored"
+    with httpserver.HTTPServer(host="127.0.0.1") as server:
+        answers = iter([(b"", 503), (b"", 503)])
+        server.expect_request("/busy.png").respond_with_handler(
+            lambda request: Response(*next(answers, (scan, 200)))
+        )
+        server.expect_request("/a/lake view.png").respond_with_data(scan)
+        server.expect_request("/gone.png").respond_with_data(b"", status=404)
+        addresses = tmp_path / "addresses.txt"
+        names = ("busy.png", "a/lake%20view.png?size=full", "gone.png")
+        addresses.write_text("\n".join(server.url_for(f"/{name}") for name in names) + "\n")
+        said = run("photos.py", addresses, colored, log=tmp_path / "log", code=1)
+    assert "/gone.png: 404" in said
+    assert {path.name for path in colored.iterdir()} == {"busy.png", "lake view.png"}
+    assert {path.read_bytes() for path in colored.iterdir()} == {colored_here(small, ".png")}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes of a slow pan at a varying rate, with sound that begins before the picture."""
+    av = pytest.importorskip("av", reason="films are cut and joined with PyAV")
+    path = tmp_path_factory.mktemp("film") / "scenes.mp4"
+    rng = np.random.default_rng(5)
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        picture.width, picture.height, picture.pix_fmt = 160, 96, "yuv420p"
+        picture.time_base = picture.codec_context.time_base = Fraction(1, 12800)
+        if not hasattr(picture, "set_display_matrix"):
+            pytest.skip("this PyAV writes no rotation (av 18 does)")
+        picture.set_display_matrix([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30])
+        sound = container.add_stream("aac", rate=16000)
+        sound.layout = "mono"
+        pts = 0
+        for scene in range(4):
+            low = rng.uniform(0, 60) + rng.normal(0, 40, (7, 15))
+            texture = cv2.resize(low.astype(np.float32), (220, 96), interpolation=cv2.INTER_CUBIC)
+            base = (40, 190, 90, 230)[scene]
+            for i in range(20):
+                luma = np.clip(base + texture[:, i : i + 160], 16, 235).astype(np.uint8)
+                frame = av.VideoFrame.from_ndarray(
+                    np.vstack([luma, np.full((48, 160), 128, np.uint8)]), format="yuv420p"
+                )
+                frame.pts, frame.time_base = pts, Fraction(1, 12800)
+                container.mux(picture.encode(frame))
+                pts += 512 if i % 5 else 900
+        container.mux(picture.encode(None))
+        for i in range(60):
+            tone = np.sin(np.arange(1024) * 0.1 + i).astype(np.float32)[None]
+            samples = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = 16000, i * 1024
+            container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    return path
+
+
+def streams_of(path: Path) -> tuple[list[Any], list[Any], int]:
+    """Times and planes of the pictures, times and bytes of the sound's packets, rotation."""
+    import av
+
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        pictures = [(f.pts * f.time_base, f.to_ndarray()) for f in frames]
+    with av.open(str(path)) as container:
+        sound = [
+            (packet.pts * packet.time_base, bytes(packet))
+            for packet in container.demux(audio=0)
+            if packet.size
+        ]
+    return pictures, sound, int(frames[0].rotation) % 360
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_film_in_pieces_is_the_film_on_one_machine(film: Path, tmp_path: Path) -> None:
+    """Frame by frame, losslessly, and though a worker is killed in the middle."""
+    together, one, log = tmp_path / "pieces.mkv", tmp_path / "one.mkv", tmp_path / "log"
+    with started("film.py", film, together, "--piece", 0.1, "--codec", "ffv1", log=log) as process:
+        wait_until(lambda: list(tmp_path.glob(".pieces.mkv-*/*.mkv")), process, log)
+        assert not together.exists()
+        workers_of(process)[0].send_signal(signal.SIGKILL)
+    said = log.read_text(encoding="utf-8")
+    assert process.returncode == 0, said
+    assert "80 frames, 3 cuts, 4 pieces" in said
+    result = colorcv.colorize_video(film, one, model="lite", codec="ffv1")
+    assert result.scene_cuts == 3
+    pictures, sound, _ = streams_of(together)
+    expected_pictures, expected_sound, _ = streams_of(one)
+    assert [time_s for time_s, _ in pictures] == [time_s for time_s, _ in expected_pictures]
+    for (_, planes), (_, expected) in zip(pictures, expected_pictures, strict=True):
+        np.testing.assert_array_equal(planes, expected)
+    assert sound == expected_sound
+    assert not list(tmp_path.glob(".pieces*"))
+
+
+def test_film_in_pieces_keeps_times_sound_and_rotation(film: Path, tmp_path: Path) -> None:
+    together = tmp_path / "pieces.mp4"
+    run("film.py", film, together, "--piece", 1, log=tmp_path / "log")
+    pictures, sound, rotation = streams_of(together)
+    source_pictures, source_sound, source_rotation = streams_of(film)
+    assert [time_s for time_s, _ in pictures] == [time_s for time_s, _ in source_pictures]
+    assert sound == source_sound
+    assert rotation == source_rotation == 270
+    rows = source_pictures[0][1].shape[0] * 2 // 3
+    for (_, planes), (_, source) in zip(pictures, source_pictures, strict=True):
+        assert cv2.PSNR(planes[:rows], source[:rows]) > 40  # luma
+    chroma = np.stack([planes[rows:] for _, planes in pictures])
+    assert np.abs(chroma.astype(int) - 128).mean() > 1
+
+
+def test_film_that_is_there_is_not_written_over(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.mp4").write_bytes(b"mine")
+    said = run("film.py", film, tmp_path / "there.mp4", log=tmp_path / "log", code=2)
+    assert "exists already" in said
+    assert (tmp_path / "there.mp4").read_bytes() == b"mine"

@@ -1,0 +1,1 @@
+"""Generators of test data, fakes, and a faulty server."""

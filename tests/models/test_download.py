@@ -1,0 +1,491 @@
+"""Downloads from a server that lies: behaviours times moments times what was kept before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from colorcv.errors import DownloadError
+from colorcv.models import cache, download
+from colorcv.models.registry import MODELS
+from colorcv.models.transfer import http, mirrors
+from tests.helpers.faulty_server import BEHAVIOURS, HTML, LyingServer
+from tests.helpers.model_files import (
+    CONTENTS,
+    NAME,
+    WEIGHTS,
+    check_folder,
+    part_path,
+    parts,
+    put_small_ones,
+    register,
+)
+
+CONTENT = CONTENTS[WEIGHTS]
+SIZE = len(CONTENT)
+FIRST_BYTE, ALL_BUT_ONE = "1e-9", "1"
+MOMENTS = ("0", FIRST_BYTE, "0.5", ALL_BUT_ONE)
+WITH_MOMENTS = {
+    "cut", "reset", "stall", "drip", "no-length-cut", "chunked-cut", "other-bytes-cut",
+}  # fmt: skip
+CASES = [
+    case
+    for name in BEHAVIOURS
+    for case in ([f"{name}@{moment}" for moment in MOMENTS] if name in WITH_MOMENTS else [name])
+]
+SLOW = {"stall", "drip", "drip-headers", "hang"}
+KEPT = {
+    "nothing-kept": b"",
+    "part-kept": CONTENT[:120_000],
+    "other-bytes-kept": bytes(120_000),
+    "all-kept": CONTENT,
+    "all-other-kept": bytes(SIZE),
+    "too-much-kept": CONTENT + b"!",
+}
+MATRIX = [
+    (case, kept)
+    for case in CASES
+    for kept in ("nothing-kept", "part-kept", "other-bytes-kept")
+    if case.partition("@")[0] not in SLOW or kept == "part-kept"
+]
+# What the only address does, and the reason that the error must give; None: the file arrives.
+ALONE: dict[str, str | None] = {
+    "honest": None,
+    "ignores-range": None,
+    "no-length": None,
+    "chunked": None,
+    "names-a-file-outside": None,
+    "redirect": None,
+    "redirect-absolute": None,
+    "range-of-later": None,
+    "range-of-other-size": None,
+    "range-garbled": None,
+    "range-unknown-size": None,
+    "range-unnamed": None,
+    "range-lie": None,
+    "no-length-cut": r"the connection was cut after",
+    "chunked-cut": r"the connection was cut",
+    "chunked-short": r"sent only 150,000 of 300,000 bytes",
+    "cut": r"the connection was cut",
+    "reset": r"[Cc]onnection (was cut|reset)|closed connection|aborted",
+    "stall": r"no answer within|nothing came for",
+    "drip": r"only \d+ bytes came|nothing came|no answer within",
+    "drip-headers": r"nothing came for",
+    "hang": r"no answer within|nothing came for",
+    "close": r"closed connection|reset",
+    "garbage": r"not http|BadStatusLine|Not supported|\\x00|bad|HTTP",
+    "range-halves": r"the connection was cut after",
+    "range-unasked": r"asked for bytes \d+-, answered 'bytes 10-299999/300000'",
+    "204": r"204 No Content",
+    "300": r"300 Multiple Choices",
+    "403": r"403 Forbidden",
+    "404": r"404 Not Found",
+    "407": r"407 Proxy Authentication Required",
+    "410": r"410 Gone",
+    "416": r"416 (Requested )?Range Not Satisfiable",
+    "429": r"429 Too Many Requests",
+    "429-wait-7": r"429 Too Many",
+    "429-wait-date": r"429 Too Many",
+    "429-wait-past": r"429 Too Many",
+    "429-wait-forever": r"429 Too Many",
+    "429-wait-nonsense": r"429 Too Many",
+    "500": r"500 Internal Server Error",
+    "503": r"503 Service Unavailable",
+    "503-wait-3": r"503 Service Unavailable",
+    "html": rf"sent an HTML page of {len(HTML)} bytes instead of 300,000 bytes",
+    "html-no-length": r"sent an HTML page instead of the file|sent other content|ended after",
+    "lfs": r"sent a Git LFS pointer of \d+ bytes instead of 300,000 bytes",
+    "lfs-no-length": r"sent a Git LFS pointer instead of the file",
+    "empty": r"sent an empty file of 0 bytes",
+    "short": r"sent other content of 9 bytes instead of 300,000 bytes",
+    "redirect-loop": r"redirects more than \d+ times",
+    "redirect-file": r"leads to file:///etc/hostname: neither http nor https",
+    "redirect-ftp": r"leads to ftp://127.0.0.1/x: neither http nor https",
+    "redirect-odd": r"Invalid IPv6|invalid|Failed to parse",
+    "redirect-nowhere": r"Connection refused",
+    "gzip": r"compressed \(gzip\)",
+    "gzip-right-length": r"compressed \(gzip\)",
+    "too-long": r"sent other content of 300001 bytes instead of 300,000 bytes",
+    "endless": r"sent more than the 300,000 bytes",
+    "other-bytes": r"sent other content: sha256 [0-9a-f]{64} instead of [0-9a-f]{64}",
+    "other-bytes-cut": r"the connection was cut|sent other content",
+}
+# What is not worth a second try at the same address.
+FINAL = {
+    "chunked-short", "204", "300", "403", "404", "407", "410", "html", "html-no-length",
+    "lfs", "lfs-no-length", "empty", "short", "redirect-loop", "redirect-file", "redirect-ftp",
+    "redirect-odd", "gzip", "gzip-right-length", "too-long", "endless",
+}  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[LyingServer]:
+    with LyingServer(CONTENTS) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache folder with all but the weights."""
+    monkeypatch.setenv("COLORCV_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLORCV_OFFLINE", "0")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    put_small_ones(tmp_path / "home" / NAME)
+    yield tmp_path / "home" / NAME
+    MODELS.pop(NAME, None)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between tries, which the tests don't wait."""
+    seconds: list[float] = []
+    monkeypatch.setattr(mirrors, "_sleep", seconds.append)
+    return seconds
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """Short time limits, only where the server makes us wait for them: machines are busy."""
+    if case.partition("@")[0] in SLOW:
+        monkeypatch.setattr(http, "READ_TIMEOUT_S", 0.25)
+        monkeypatch.setattr(http, "STALL_S", 0.3)
+
+
+def test_every_behaviour_has_its_expected_end() -> None:
+    assert set(ALONE) == set(BEHAVIOURS)
+
+
+@pytest.mark.parametrize(("case", "kept"), MATRIX)
+def test_the_next_address_gives_the_file(
+    case: str,
+    kept: str,
+    folder: Path,
+    server: LyingServer,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hurry(monkeypatch, case)
+    register({WEIGHTS: [server.address(case, WEIGHTS), server.address("honest", WEIGHTS)]})
+    if KEPT[kept]:
+        part_path(folder).write_bytes(KEPT[kept])
+    download(NAME)
+    assert (folder / WEIGHTS).read_bytes() == CONTENT
+    check_folder(folder)
+
+
+@pytest.mark.parametrize(("case", "kept"), MATRIX)
+def test_the_same_address_is_honest_the_second_time(
+    case: str,
+    kept: str,
+    folder: Path,
+    server: LyingServer,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hurry(monkeypatch, case)
+    register({WEIGHTS: [server.address(f"{case},honest", WEIGHTS)]})
+    if KEPT[kept]:
+        part_path(folder).write_bytes(KEPT[kept])
+    # With something kept, these two may be innocent: they are asked again, for the whole file.
+    final = {"other-bytes", "416"} if kept == "nothing-kept" else set()
+    if case.partition("@")[0] in FINAL | final:
+        with pytest.raises(DownloadError):
+            download(NAME)
+    else:
+        download(NAME)
+        assert (folder / WEIGHTS).read_bytes() == CONTENT
+    check_folder(folder)
+    if kept == "part-kept":
+        assert server.log[0].start == len(KEPT[kept])
+
+
+@pytest.mark.parametrize(("case", "kept"), [each for each in MATRIX if each[0][-4:] != "1e-9"])
+def test_the_only_address(
+    case: str,
+    kept: str,
+    folder: Path,
+    server: LyingServer,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hurry(monkeypatch, case)
+    register({WEIGHTS: [server.address(case, WEIGHTS)]})
+    if KEPT[kept]:
+        part_path(folder).write_bytes(KEPT[kept])
+    # All the bytes come in the end, if slowly or without an end.
+    whole = case in ("drip@1", "chunked-cut@1")
+    reason = None if whole else ALONE[case.partition("@")[0]]
+    if reason is None:
+        download(NAME)
+        assert (folder / WEIGHTS).read_bytes() == CONTENT
+    else:
+        with pytest.raises(DownloadError, match=reason) as caught:
+            download(NAME)
+        text = str(caught.value)
+        assert server.address(case, WEIGHTS) in text
+        assert str(folder) in text
+        assert 'model="lite"' in text
+        assert not (folder / WEIGHTS).exists()
+        assert sum(waits) <= 200
+        if case in ("other-bytes", "endless", "chunked-short"):
+            assert parts(folder) == []  # proved wrong
+        elif kept != "other-bytes-kept" and not case.startswith("other-bytes"):
+            assert all(CONTENT.startswith(path.read_bytes()) for path in parts(folder))
+    check_folder(folder)
+    assert len(server.log) <= 60
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_was_kept_is_gone_on_with_or_thrown_away(
+    kept: str, folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    part_path(folder).write_bytes(KEPT[kept])
+    part_path(folder, "2-smaller").write_bytes(CONTENT[:1000])
+    download(NAME)
+    check_folder(folder)
+    starts = [request.start for request in server.log]
+    expected = {
+        "nothing-kept": [1000],
+        "part-kept": [120_000],
+        "other-bytes-kept": [120_000, 0],
+        "all-kept": [],
+        "all-other-kept": [0],
+        "too-much-kept": [0],
+    }
+    assert starts == expected[kept]
+
+
+def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: LyingServer) -> None:
+    register({WEIGHTS: [server.address("404", WEIGHTS)]})
+    part_path(folder, "1-a").write_bytes(CONTENT[:1000])
+    part_path(folder, "2-b").write_bytes(CONTENT[:2000])
+    with pytest.raises(DownloadError, match="2,000 bytes of it are here already"):
+        download(NAME)
+    (left,) = parts(folder)
+    assert left.read_bytes() == CONTENT[:2000]
+
+
+def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: LyingServer) -> None:
+    """A file of the same name with another hash, as another version of the library may want."""
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    theirs = folder / f"{WEIGHTS}.0123456789ab.77-aa.part"
+    theirs.write_bytes(b"theirs")
+    download(NAME)
+    assert [request.start for request in server.log] == [0]
+    assert theirs.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("case", ["cut@0.5", "reset@0.5", "stall@0.5", "drip@0.5"])
+def test_nothing_is_fetched_twice_after_a_break(
+    case: str,
+    folder: Path,
+    server: LyingServer,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hurry(monkeypatch, case)
+    register({WEIGHTS: [server.address(f"{case},honest", WEIGHTS)]})
+    download(NAME)
+    first, second = server.log
+    assert first.start == 0
+    assert second.start >= SIZE // 2 - (1 << 16 if "reset" in case else 0)
+    assert second.start + second.sent == SIZE
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("503", [1, 2]),
+        ("429-wait-7", [7, 7]),
+        ("429-wait-past", [1, 2]),
+        ("429-wait-nonsense", [1, 2]),
+        ("429-wait-forever", [60, 60]),
+        ("429-wait-date", [19, 19]),
+        ("404", []),
+        ("html", []),
+    ],
+)
+def test_how_long_is_waited(
+    case: str, expected: list[float], folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    register({WEIGHTS: [server.address(case, WEIGHTS)]})
+    with pytest.raises(DownloadError):
+        download(NAME)
+    assert waits == pytest.approx(expected, abs=1.6 if "date" in case else 0.2)
+
+
+def test_waits_only_when_every_address_has_failed(
+    folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    cases = ["503", "429-wait-7", "503-wait-3,honest"]
+    register({WEIGHTS: [server.address(case, WEIGHTS) for case in cases]})
+    download(NAME)
+    asked = [request.path.split("/")[1] for request in server.log]
+    # The first is asked again after its back-off of 1 s, then of 2 s; the third is ready after 3.
+    assert asked[:3] == cases
+    assert asked[-1] == cases[2]
+    assert len(waits) == len(asked) - 3
+
+
+def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits: list[float],
+                            server: LyingServer) -> None:  # fmt: skip
+    monkeypatch.setattr(mirrors, "TRIES", 9)
+    register({WEIGHTS: [server.address("500", WEIGHTS)]})
+    with pytest.raises(DownloadError):
+        download(NAME)
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30], abs=0.2)
+
+
+@pytest.mark.parametrize("between", [[], ["503"]], ids=["at-once", "with-failures-between"])
+def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
+    between: list[str], folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    cases = [*(["cut@0.1", *between] * 10), "honest"]
+    register({WEIGHTS: [server.address(",".join(cases), WEIGHTS)]})
+    download(NAME)
+    assert waits == pytest.approx([1.0] * 10 * len(between), abs=0.2)
+    starts = [request.start for request in server.log]
+    assert len(starts) == len(cases)
+    assert starts == sorted(starts)
+    assert len(set(starts)) == 11
+
+
+def test_asks_for_the_bytes_as_they_are(folder: Path, server: LyingServer) -> None:
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    download(NAME)
+    headers = server.log[0].headers
+    assert headers["Accept-Encoding"] == "identity"
+    assert re.fullmatch(r"colorcv/[\d.]+", headers["User-Agent"])
+    assert "Range" not in headers
+
+
+def test_what_was_downloaded_is_not_hashed_again(
+    folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    download(NAME)
+
+    def refuse(path: Path, **_: object) -> str:
+        raise AssertionError(f"{path} is hashed again")
+
+    monkeypatch.setattr(cache, "sha256_of", refuse)
+    download(NAME)
+
+
+def test_a_mirror_comes_first_and_its_password_is_not_shown(
+    folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register({WEIGHTS: [server.address("404", WEIGHTS)]})
+    base = server.base.replace("http://", "http://me:secret@")
+    monkeypatch.setenv("COLORCV_MIRROR", f"{base}/403/")
+    with pytest.raises(DownloadError) as caught:
+        download(NAME)
+    assert [request.path for request in server.log] == [f"/403/{WEIGHTS}", f"/404/{WEIGHTS}"]
+    assert server.log[0].headers["Authorization"].startswith("Basic ")
+    assert "Authorization" not in server.log[1].headers
+    assert f"{server.base}/403/{WEIGHTS}: 403 Forbidden" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_nothing_outside_the_folder_is_written(
+    folder: Path, server: LyingServer, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    part_path(folder).symlink_to(outside)
+    register({WEIGHTS: [server.address("names-a-file-outside", WEIGHTS)]})
+    download(NAME)
+    assert (folder / WEIGHTS).read_bytes() == CONTENT
+    assert outside.read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "outside"}
+
+
+def test_a_proxy_that_is_not_there_is_named(
+    folder: Path, server: LyingServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    register({WEIGHTS: ["http://models.invalid/" + WEIGHTS]})
+    with pytest.raises(DownloadError, match=r"the proxy failed: Connection refused"):
+        download(NAME)
+
+
+def test_a_secure_connection_that_is_none_is_not_tried_again(
+    folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    address = server.address("honest", WEIGHTS).replace("http:", "https:")
+    register({WEIGHTS: [address]})
+    with pytest.raises(DownloadError, match=rf"{address}: the secure connection failed: "):
+        download(NAME)
+    assert waits == []
+
+
+def test_a_urllib3_without_read1_does(
+    folder: Path, server: LyingServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib3 1.26 has none."""
+    for kind in urllib3.HTTPResponse.__mro__:
+        if "read1" in vars(kind):
+            monkeypatch.delattr(kind, "read1")
+    hurry(monkeypatch, "stall")
+    register({WEIGHTS: [server.address("stall@0.5,cut@0.5,honest", WEIGHTS)]})
+    download(NAME)
+    assert (folder / WEIGHTS).read_bytes() == CONTENT
+    assert [request.start > 0 for request in server.log] == [False, True, True]
+
+
+def test_every_address_stands_in_the_error_with_its_reason(
+    folder: Path, server: LyingServer, waits: list[float]
+) -> None:
+    cases = ["404", "html", "lfs", "503", "redirect-file", "cut@0.5"]
+    register({WEIGHTS: [server.address(case, WEIGHTS) for case in cases] + ["ftp://127.0.0.1/x"]})
+    with pytest.raises(DownloadError) as caught:
+        download(NAME)
+    for case in cases:
+        reason = ALONE[case.partition("@")[0]]
+        address = re.escape(server.address(case, WEIGHTS))
+        assert re.search(rf"\n  {address}: .*{reason}", str(caught.value))
+    assert "leads to ftp://127.0.0.1/x: neither http nor https" in str(caught.value)
+    (left,) = parts(folder)
+    assert CONTENT.startswith(left.read_bytes())
+    assert f"{left.stat().st_size / 1e6:.1f} MB of it are here already" in str(caught.value)
+
+
+def test_progress_tells_what_is_here_of_how_much(folder: Path, server: LyingServer) -> None:
+    calls: list[tuple[int, int, str]] = []
+    part_path(folder).write_bytes(CONTENT[:120_000])
+    register({WEIGHTS: [server.address("cut@0.3,honest", WEIGHTS)]})
+    download(NAME, progress=lambda *call: calls.append(call))
+    done = [call[0] for call in calls]
+    assert done[0] == 120_000
+    assert done == sorted(done)
+    assert done[-1] == SIZE
+    assert {call[1:] for call in calls} == {(SIZE, WEIGHTS)}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError, ValueError])
+def test_what_progress_raises_arrives_and_the_part_is_kept(
+    error: type[BaseException], folder: Path, server: LyingServer
+) -> None:
+    def progress(done: int, total: int, name: str) -> None:
+        if done > 100_000:
+            raise error("enough")
+
+    server.pace.seconds = 0.002
+    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    with pytest.raises(error, match=r"^enough$"):
+        download(NAME, progress=progress)
+    (left,) = parts(folder)
+    kept = left.stat().st_size
+    assert kept > 100_000
+    server.log.clear()
+    download(NAME)
+    assert [request.start for request in server.log] == [kept]
+    check_folder(folder)

@@ -1,0 +1,240 @@
+"""The whole way from model files to ab, at full size, against independent implementations."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from colorcv import network
+from colorcv.errors import DeviceError, ImageError, ModelFormatError
+from colorcv.network import onnx, profiles
+from colorcv.network.caffe import caffemodel, centers, importer, prototxt
+from tests.reference import caffe_writer, onnx_reference, small
+
+Array = npt.NDArray[Any]
+
+DATA = Path(__file__).parents[1] / "data"
+PROTOTXT = DATA / "colorization_deploy_v2.prototxt"
+CENTERS = DATA / "pts_in_hull.npy"
+LITE = Path(network.__file__).parents[1] / "models" / "lite"
+LITE_FILES = (
+    LITE / "colorcv_lite.prototxt",
+    LITE / "colorcv_lite.caffemodel",
+    LITE / "pts_in_hull.npy",
+)
+TOLERANCE = 0.05  # in ab, of a range of +-110
+
+
+class Seeded(NamedTuple):
+    """A full-size network with seeded weights, and what ONNX Runtime says of a picture."""
+
+    weights: caffe_writer.Weights
+    files: tuple[Path, Path, Path]
+    lightness: Array
+    ab: Array
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
+    path = tmp_path_factory.mktemp("seeded") / "seeded.caffemodel"
+    weights = caffe_writer.seeded_weights()
+    caffe_writer.write(path, weights)
+    lightness = caffe_writer.picture(seed=3)
+    reference = onnx_reference.build(weights, np.load(CENTERS), caffe_writer.SCALE)
+    ab = onnx_reference.run_ab(reference, lightness)
+    return Seeded(weights, (PROTOTXT, path, CENTERS), lightness, ab)
+
+
+def graph(files: tuple[Path, Path, Path], **options: Any) -> importer.Graph:
+    return importer.build(
+        prototxt.read(files[0]),
+        caffemodel.read(files[1]),
+        centers.read(files[2]),
+        weights_file=str(files[1]),
+        **options,
+    )
+
+
+def off_by(found: Array, expected: Array) -> float:
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max())
+
+
+def recipe(files: tuple[Path, Path, Path], lightness: Array, scale: float) -> Array:
+    """Run OpenCV 4's own Caffe importer with the centres and the scale put into its layers."""
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        pytest.skip("this OpenCV has no Caffe importer")
+    net = cv2.dnn.readNetFromCaffe(str(files[0]), str(files[1]))
+    points = np.load(files[2]).astype(np.float32).T.reshape(2, 313, 1, 1)
+    net.getLayer(net.getLayerId("class8_ab")).blobs = [points]
+    net.getLayer(net.getLayerId("conv8_313_rh")).blobs = [np.full((1, 313), scale, np.float32)]
+    net.setInput((lightness - 50)[None, None])
+    ab: Array = net.forward()[0].transpose(1, 2, 0)
+    return ab
+
+
+def test_the_seeded_answers_say_something(seeded: Seeded) -> None:
+    assert seeded.ab.min() < -50
+    assert seeded.ab.max() > 50
+    assert seeded.ab.std(axis=(0, 1)).min() > 10
+
+
+@pytest.mark.parametrize("encoding", caffe_writer.ENCODINGS)
+def test_every_encoding_at_full_size(seeded: Seeded, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "seeded.caffemodel"
+    caffe_writer.write(path, seeded.weights, encoding)
+    net = network.load(PROTOTXT, path, CENTERS)
+    path.unlink()
+    assert (net.input_hw, net.output_hw) == ((224, 224), (56, 56))
+    assert off_by(net.predict_ab(seeded.lightness), seeded.ab) < TOLERANCE
+
+
+def test_against_opencvs_caffe_importer(seeded: Seeded) -> None:
+    expected = recipe(seeded.files, seeded.lightness, caffe_writer.SCALE)
+    found = network.load(*seeded.files).predict_ab(seeded.lightness)
+    assert off_by(found, expected) < TOLERANCE
+
+
+def test_our_onnx_on_onnx_runtime(seeded: Seeded) -> None:
+    found = onnx_reference.run_ab(onnx.encode(graph(seeded.files)), seeded.lightness)
+    assert off_by(found, seeded.ab) < TOLERANCE
+
+
+def test_low_memory_gives_the_same_answers(seeded: Seeded) -> None:
+    net = network.load(*seeded.files, low_memory=True)
+    assert off_by(net.predict_ab(seeded.lightness), seeded.ab) < TOLERANCE
+
+
+def test_another_size_and_temperature(seeded: Seeded) -> None:
+    lightness = caffe_writer.picture((256, 320))
+    net = network.load(*seeded.files, input_hw=(256, 320), temperature=0.5)
+    reference = onnx_reference.build(seeded.weights, np.load(CENTERS), 2.0, (256, 320))
+    assert net.output_hw == (64, 80)
+    expected = onnx_reference.run_ab(reference, lightness)
+    assert off_by(net.predict_ab(lightness), expected) < TOLERANCE
+
+
+def test_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "LARGE", 1)
+    folder = tmp_path / "größe 大 ' %s"
+    folder.mkdir()
+    lightness = caffe_writer.picture((16, 24))
+    for low_memory in (False, True):
+        net = network.load(*small.write(folder), low_memory=low_memory)
+        np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+    monkeypatch.chdir(folder)
+    files = [path.name for path in small.write(folder)[:2]]
+    net = network.load(*files, small.CENTERS)
+    np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+
+
+def test_lite_gives_the_golden_answers() -> None:
+    golden = np.load(DATA / "lite_golden.npz")
+    net = network.load(*LITE_FILES)
+    assert (net.input_hw, net.output_hw) == ((192, 192), (48, 48))
+    assert off_by(net.predict_ab(golden["lightness"]), golden["ab"]) < TOLERANCE
+    assert off_by(net.predict_ab(golden["lightness"][2]), golden["ab"][2]) < TOLERANCE
+
+
+def test_lite_against_opencvs_caffe_importer() -> None:
+    lightness = np.load(DATA / "lite_golden.npz")["lightness"][0]
+    expected = recipe(LITE_FILES, lightness, 2.606)
+    assert off_by(network.load(*LITE_FILES).predict_ab(lightness), expected) < TOLERANCE
+
+
+def test_a_batch_gives_what_one_by_one_gives(tmp_path: Path) -> None:
+    net = network.load(*small.write(tmp_path))
+    batch = np.stack([caffe_writer.picture((16, 24), seed) for seed in range(5)])
+    together = net.predict_ab(batch)
+    assert together.dtype == np.float32
+    for lightness, ab in zip(batch, together, strict=True):
+        np.testing.assert_allclose(ab, small.answer(lightness), atol=1e-3)
+    assert net.predict_ab(batch[:0]).shape == (0, 16, 24, 2)
+
+
+def test_the_callers_array_is_left_alone(tmp_path: Path) -> None:
+    net = network.load(*small.write(tmp_path))
+    lightness = caffe_writer.picture((16, 24))
+    lightness.flags.writeable = False
+    expected = net.predict_ab(lightness)
+    wide = np.zeros((16, 48), np.float64)
+    wide[:, ::2] = lightness
+    np.testing.assert_array_equal(net.predict_ab(wide[:, ::2]), expected)
+    np.testing.assert_array_equal(net.predict_ab(lightness), expected)
+
+
+@pytest.mark.parametrize(
+    ("lightness", "why"),
+    [
+        (np.zeros((16, 23), "f4"), r"shape \(16, 24\)"),
+        (np.zeros((16, 24, 1), "f4"), "shape"),
+        (np.zeros((1, 1, 16, 24), "f4"), "shape"),
+        (np.float32(3), "shape"),
+        (None, "float32, not object"),
+        (np.zeros((16, 24), "c8"), "float32, not complex64"),
+        (np.zeros((16, 24), bool), "float32, not bool"),
+        (np.full((16, 24), np.nan, "f4"), r"0\.\.100, not nan"),
+        (np.full((16, 24), np.inf, "f4"), r"0\.\.100, not inf"),
+        (np.full((16, 24), 200, "u1"), r"0\.\.100, not 200"),
+    ],
+)
+def test_lightness_that_is_none(tmp_path: Path, lightness: Any, why: str) -> None:
+    with pytest.raises(ImageError, match=why):
+        network.load(*small.write(tmp_path)).predict_ab(lightness)
+
+
+class Failing:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def setInput(self, blob: Array) -> None:
+        pass
+
+    def forward(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        (cv2.error("out of memory"), DeviceError, "failed to run .* on 'cpu': out of memory"),
+        (np.full((1, 2, 16, 24), np.nan), ModelFormatError, "no colour"),
+        (np.zeros((1, 2, 8, 8)), DeviceError, "answered with shape"),
+    ],
+)
+def test_opencv_failing_on_the_cpu(
+    tmp_path: Path, answer: Any, error: type[Exception], why: str
+) -> None:
+    net = network.load(*small.write(tmp_path))
+    net._net = Failing(answer)
+    with pytest.raises(error, match=why):
+        net.predict_ab(caffe_writer.picture((16, 24)))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_neither_file_nor_onnx_is_held(seeded: Seeded) -> None:
+    net = network.load(*seeded.files)
+    assert str(seeded.files[1]) not in Path("/proc/self/maps").read_text()
+    known = {id(a) for blobs in seeded.weights.values() for a in blobs}
+    gc.collect()
+    held = [
+        o
+        for o in gc.get_objects() + list(vars(net).values())
+        if isinstance(o, np.ndarray) and o.nbytes > 1 << 20 and id(o) not in known
+    ]
+    assert not held
+
+
+def test_the_plain_graph_is_what_an_unknown_opencv_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "__version__", "6.1.0")
+    assert profiles.for_device("cpu", low_memory=False).rewrites == ()
+    assert profiles.for_device("cuda", low_memory=False).rewrites == ()

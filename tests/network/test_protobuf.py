@@ -1,0 +1,83 @@
+"""The protobuf wire format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colorcv.errors import ModelFormatError
+from colorcv.network import protobuf
+from colorcv.network.protobuf import BYTES, FIXED32, FIXED64, VARINT, Reader, key, varint
+
+
+def read(data: bytes) -> list[protobuf.Field]:
+    reader = Reader(data, "t")
+    return list(reader.fields(reader.whole))
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_numbers_come_back(value: int) -> None:
+    (field,) = read(key(3, VARINT) + varint(value))
+    assert field[:3] == (3, VARINT, value)
+
+
+def test_known_encodings() -> None:
+    # The examples of protobuf's own documentation: 150 in field 1, "testing" in field 2.
+    assert key(1, VARINT) + varint(150) == bytes.fromhex("089601")
+    (field,) = read(bytes.fromhex("120774657374696e67"))
+    assert field.number == 2
+    assert Reader(bytes.fromhex("120774657374696e67"), "t").text(field.span) == "testing"
+    assert varint(-1) == b"\xff" * 9 + b"\x01"
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(FIXED32, "<f4"), (FIXED64, "<f8")])
+@pytest.mark.parametrize("count", [1, 2, 7, 70_000])
+@pytest.mark.parametrize("number", [5, 2000])
+def test_a_run_of_values_is_one_field(kind: int, dtype: str, count: int, number: int) -> None:
+    values = np.arange(count).astype(dtype)
+    run = b"".join(key(number, kind) + v.tobytes() for v in values)
+    after = key(number + 1, kind) + values[:1].tobytes() + key(1, VARINT) + varint(9)
+    data = run + after
+    reader = Reader(data, "t")
+    first, second, third = reader.fields(reader.whole)
+    np.testing.assert_array_equal(reader.values(first, dtype), values)
+    np.testing.assert_array_equal(reader.values(second, dtype), values[:1])
+    assert third[:3] == (1, VARINT, 9)
+
+
+def test_a_run_with_a_key_longer_than_needed() -> None:
+    data = (b"\xad\x00" + np.float32(2).tobytes()) * 3  # field 5, its key in two bytes
+    reader = Reader(data, "t")
+    (field,) = reader.fields(reader.whole)
+    np.testing.assert_array_equal(reader.values(field, "<f4"), [2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x80", "truncated: a number ends at byte 1"),
+        (b"\x80" * 11, "number without an end"),
+        (key(1, BYTES) + varint(5) + b"abc", "truncated: field 1 at byte 0 needs bytes up to 7"),
+        (key(1, BYTES) + varint(2**64 - 1), "truncated"),
+        (key(1, FIXED32) + b"abc", "truncated"),
+        (key(1, FIXED64) * 2 + b"abcdef", "truncated"),
+        (b"\x00\x00", "field 0"),
+        (key(1, 3), "wire type 3"),
+        (key(1, 6), "wire type 6"),
+        (b"\x08\x00" * (protobuf.MAX_FIELDS + 1), f"more than {protobuf.MAX_FIELDS} fields"),
+    ],
+)
+def test_refused(data: bytes, why: str) -> None:
+    with pytest.raises(ModelFormatError, match=f"^t: .*{why}"):
+        read(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        fields = read(data)
+    except ModelFormatError:
+        return
+    assert all(0 <= f.span.start <= f.span.stop <= len(data) for f in fields if f.kind != VARINT)

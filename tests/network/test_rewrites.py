@@ -1,0 +1,246 @@
+"""The rewrites: each by itself and all together leave every answer as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from colorcv.network import onnx, profiles
+from colorcv.network.caffe import caffemodel, centers, importer, prototxt
+from colorcv.network.graph import Graph, Node
+from colorcv.network.rewrites import dilation, head, winograd
+from tests.reference import onnx_reference, small
+from tests.reference.caffe_writer import encoded, picture
+
+HEAD = """
+layer { name: "data_l" type: "Input" top: "data_l"
+  input_param { shape { dim: 1 dim: 1 dim: %d dim: %d } } }
+"""
+TAIL = """
+layer { name: "conv8_313" type: "Convolution" bottom: "%s" top: "conv8_313"
+  convolution_param { num_output: 313 kernel_size: 1 } }
+layer { name: "conv8_313_rh" type: "Scale" bottom: "conv8_313" top: "conv8_313_rh"
+  scale_param { filler { value: 2 } } }
+layer { name: "class8_313_rh" type: "Softmax" bottom: "conv8_313_rh" top: "class8_313_rh" }
+layer { name: "class8_ab" type: "Convolution" bottom: "class8_313_rh" top: "class8_ab"
+  convolution_param { num_output: 2 kernel_size: 1 } }
+"""
+
+
+def conv(name: str, bottom: str, outputs: int, more: str, kind: str = "Convolution") -> str:
+    return (
+        f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{name}"\n'
+        f"convolution_param {{ num_output: {outputs} {more} }} }}\n"
+    )
+
+
+def point(name: str, bottom: str, kind: str) -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{name}" }}\n'
+
+
+SAME, DILATED = "kernel_size: 3 pad: 1", "kernel_size: 3 pad: 2 dilation: 2"
+NETS = {
+    "plain 3x3": conv("a", "data_l", 6, SAME) + conv("last", "a", 5, SAME),
+    "no bias": conv("last", "data_l", 6, SAME + " bias_term: false"),
+    "stride 2": conv("a", "data_l", 6, SAME) + conv("last", "a", 5, SAME + " stride: 2"),
+    "deconvolution": conv("a", "data_l", 6, SAME)
+    + conv("last", "a", 5, "kernel_size: 4 pad: 1 stride: 2", "Deconvolution"),
+    "a run of dilated layers": conv("a", "data_l", 6, SAME)
+    + point("n1", "a", "BatchNorm")
+    + conv("b", "n1", 7, DILATED)
+    + point("r2", "b", "ReLU")
+    + conv("c", "r2", 5, DILATED)
+    + point("r3", "c", "ReLU")
+    + point("n3", "r3", "BatchNorm")
+    + conv("d", "n3", 6, DILATED + " bias_term: false")
+    + conv("last", "d", 4, SAME),
+    "two runs, read from both sides": conv("a", "data_l", 6, DILATED)
+    + point("ra", "a", "ReLU")
+    + conv("b", "ra", 6, DILATED)
+    + 'layer { name: "s" type: "Eltwise" bottom: "ra" bottom: "b" top: "s" }\n'
+    + conv("last", "s", 4, DILATED),
+    "dilation 3, and 2 after it": conv("a", "data_l", 6, "kernel_size: 3 pad: 3 dilation: 3")
+    + point("r", "a", "ReLU")
+    + conv("last", "r", 4, DILATED),
+    "what stays as it is": conv("a", "data_l", 6, "kernel_size: 5 pad: 2")
+    + conv("b", "a", 6, SAME + " group: 2")
+    + conv("c", "b", 6, "kernel_size: 3 pad: 1 dilation: 2")
+    + conv("last", "c", 6, "kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0"),
+}
+SIZES = [(12, 24), (18, 30)]
+
+REWRITES: dict[str, Callable[[Graph], Graph]] = {
+    "mosaic": dilation.mosaic,
+    "stacked winograd": dilation.stacked_winograd,
+    "winograd": winograd.winograd(lambda node, channels: True),
+    "head": head.head_as_products,
+    "all for 4": lambda graph: head.head_as_products(dilation.mosaic(graph)),
+    "all for 5": lambda graph: head.head_as_products(
+        winograd.winograd(lambda node, channels: True)(dilation.stacked_winograd(graph))
+    ),
+}
+
+
+def build(tmp_path: Path, name: str, size: tuple[int, int]) -> Graph:
+    net = prototxt.parse(HEAD % size + NETS[name] + TAIL % "last", "net")
+    rng = np.random.default_rng(1)
+    blobs: dict[str, list[Any]] = {}
+    channels = {"data_l": 1}
+    for layer in net.messages("layer"):
+        title, kind = layer.string("name"), layer.string("type")
+        c = channels.get(layer.strings("bottom")[0], 1) if layer.strings("bottom") else 1
+        channels[title] = c
+        if kind == "BatchNorm":
+            blobs[title] = [rng.normal(0, 1, c), rng.uniform(0.5, 2, c), np.ones(1)]
+        if kind in ("Convolution", "Deconvolution") and title != "class8_ab":
+            given = layer.message("convolution_param")
+            k = given.integers("kernel_size") * 2 or [3, 1]
+            k_out, group = given.integer("num_output"), given.integer("group", 1)
+            channels[title] = k_out
+            fan = (c, k_out) if kind == "Deconvolution" else (k_out, c // group)
+            scale = (2 / (c * 9)) ** 0.5 / (15 if c == 1 else 1)
+            blobs[title] = [rng.normal(0, scale, (*fan, k[0], k[1]))]
+            if given.flag("bias_term", True):
+                blobs[title].append(rng.normal(0, 1, k_out))
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(encoded(blobs))
+    return importer.build(
+        net, caffemodel.read(path), centers.read(small.CENTERS), weights_file=str(path)
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("rewrite", REWRITES)
+@pytest.mark.parametrize("name", NETS)
+def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, int]) -> None:
+    graph = build(tmp_path, name, size)
+    rewritten = REWRITES[rewrite](graph)
+    assert rewritten.output_shape == graph.output_shape
+    lightness = picture(size)
+    expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
+    found = onnx_reference.run_ab(onnx.encode(rewritten), lightness)
+    assert np.ptp(expected) > 5
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_this_opencv_runs_its_own_form(tmp_path: Path, name: str) -> None:
+    graph = build(tmp_path, name, (18, 30))
+    chosen = profiles.for_device("cpu", low_memory=False)
+    lightness = picture((18, 30))
+    net = cv2.dnn.readNetFromONNX(onnx.encode(chosen.rewrite(graph)))
+    net.setInput((lightness - 50)[None, None])
+    found = net.forward()[0].transpose(1, 2, 0)
+    expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def ops(graph: Graph) -> list[str]:
+    return [node.op for node in graph.nodes]
+
+
+def test_a_run_crosses_over_once(tmp_path: Path) -> None:
+    graph = build(tmp_path, "a run of dilated layers", (12, 24))
+    rewritten = dilation.mosaic(graph)
+    assert ops(rewritten).count("Transpose") == 2
+    assert ops(rewritten).count("Conv") == ops(graph).count("Conv")
+    masks = [node for node in rewritten.nodes if node.op == "Mul" and "masked" in node.name]
+    assert len(masks) == 2  # before every layer of the run but the first
+    assert all(
+        node.integers("dilations") == (1, 1) for node in rewritten.nodes if node.op == "Conv"
+    )
+
+
+def test_no_convolution_is_left(tmp_path: Path) -> None:
+    graph = build(tmp_path, "a run of dilated layers", (12, 24))
+    rewritten = REWRITES["all for 5"](graph)
+    assert "Conv" not in ops(rewritten)
+
+
+@pytest.mark.parametrize("rewrite", ["mosaic", "stacked winograd", "winograd"])
+def test_layers_without_a_form_are_not_touched(tmp_path: Path, rewrite: str) -> None:
+    graph = build(tmp_path, "what stays as it is", (12, 24))
+    assert REWRITES[rewrite](graph).nodes == graph.nodes
+
+
+def test_a_head_that_is_read_elsewhere_stays(tmp_path: Path) -> None:
+    graph = build(tmp_path, "plain 3x3", (12, 24))
+    assert ops(head.head_as_products(graph))[-6:-1] == [
+        "Reshape", "Gemm", "Softmax", "Gemm", "Transpose"
+    ]  # fmt: skip
+    spy = Node("Relu", "spy", ("class8_313_rh",), graph.shape("class8_313_rh"))
+    watched = graph.rebuilt([*graph.nodes, spy])
+    assert head.head_as_products(watched) is watched
+
+
+def test_planes_that_a_dilation_does_not_divide_stay(tmp_path: Path) -> None:
+    graph = build(tmp_path, "a run of dilated layers", (13, 24))
+    assert dilation.mosaic(graph).nodes == graph.nodes
+
+
+@pytest.mark.parametrize(
+    ("form", "taps", "output"),
+    [
+        (("Conv", 3, 1, 1, 1), 3, lambda x, w, y: x[y : y + 3] @ w),
+        (("Conv", 3, 2, 1, 1), 3, lambda x, w, y: x[2 * y : 2 * y + 3] @ w),
+        (
+            ("ConvTranspose", 4, 2, 1, 1),
+            4,
+            lambda x, w, y: (
+                x[y // 2] * w[3] + x[y // 2 + 1] * w[1]
+                if y % 2 == 0
+                else x[y // 2 + 1] * w[2] + x[y // 2 + 2] * w[0]
+            ),
+        ),
+    ],
+)
+def test_forms_on_one_side(form: Any, taps: int, output: Any) -> None:
+    found = winograd.FORMS[form]
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(found.take), rng.standard_normal(taps)
+    outputs = found.back @ ((found.kernel @ w) * (found.forth @ x))
+    expected = [output(x, w, y) for y in range(found.give)]
+    np.testing.assert_allclose(outputs, expected, atol=1e-12)
+
+
+def test_the_published_f43_matrices() -> None:
+    # Lavin and Gray 2015, section 4.3; rows may be scaled where kernel and forth make up for it.
+    forth, kernel, back = winograd.toom_cook(4, 3, (0, 1, -1, 2, -2))
+    np.testing.assert_allclose(kernel[1] * forth[1, 4], [-1 / 6] * 3)
+    np.testing.assert_array_equal(back[3], [0, 1, -1, 8, -8, 1])
+    np.testing.assert_array_equal(forth[0], [4, 0, -5, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("version", "rewrites", "low_handover"),
+    [
+        ("4.9.0", 0, "buffer"),
+        ("4.10.0", 2, "file"),
+        ("4.14.0-dev", 2, "file"),
+        ("4.15.0", 0, "buffer"),
+        ("5.0.0", 3, "external"),
+        ("5.1.0", 0, "buffer"),
+        ("6.1.0", 0, "buffer"),
+        ("who knows", 0, "buffer"),
+    ],
+)
+def test_the_table(
+    monkeypatch: pytest.MonkeyPatch, version: str, rewrites: int, low_handover: str
+) -> None:
+    monkeypatch.setattr(cv2, "__version__", version)
+    assert len(profiles.for_device("cpu", low_memory=False).rewrites) == rewrites
+    low = profiles.for_device("cpu", low_memory=True)
+    assert (low.rewrites, low.winograd, low.handover) == ((), False, low_handover)
+    for name in ("cuda", "cuda-fp16", "opencl", "opencl-fp16"):
+        assert profiles.for_device(name, low_memory=False) == profiles.PLAIN
+
+
+def test_the_classic_engine_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "__version__", "5.0.0")
+    monkeypatch.setenv("OPENCV_FORCE_DNN_ENGINE", "1")
+    assert profiles.for_device("cpu", low_memory=False) == profiles.PLAIN

@@ -1,0 +1,1 @@
+"""Independent implementations that answers are held against."""
