@@ -155,7 +155,7 @@ class Ours:
 
     def files(self, paths: list[Path], folder: Path) -> None:
         """As the command does it: two pictures at a time."""
-        from colorcv._parallel import ordered
+        from colorcv._parallel import ordered_map
         from colorcv.image.io import read_image, write_image
 
         def one(path: Path) -> None:
@@ -163,7 +163,7 @@ class Ours:
             result = self.colorizer.colorize(photo.pixels)
             write_image(folder / path.name, result, photo.metadata, overwrite=True)
 
-        list(ordered(one, paths, 2, name="files"))
+        list(ordered_map(one, paths, 2, name="files"))
 
 
 def low_memory(files: Files) -> Ours:

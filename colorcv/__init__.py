@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 # What is loaded at its first use: importing colorcv imports neither cv2 nor requests.
-_ROOMS = {
+_LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".colorizer",
     "ModelFiles": ".models", "download": ".models", "models": ".models",
     "devices": ".network.device",
@@ -46,12 +46,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:
-    if name in _ROOMS:
-        value = getattr(import_module(_ROOMS[name], __name__), name)
+    if name in _LAZY_EXPORTS:
+        value = getattr(import_module(_LAZY_EXPORTS[name], __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_LAZY_EXPORTS})

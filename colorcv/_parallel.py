@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import TypeVar
 
-__all__ = ["ordered"]
+__all__ = ["ordered_map"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered(
+def ordered_map(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int, *, name: str = "colorcv"
 ) -> Iterator[Result]:
     """Give the results of the work in the order of the items, as many ahead as there are threads.

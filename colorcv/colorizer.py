@@ -16,7 +16,8 @@ import numpy.typing as npt
 from . import network
 from .color import lab
 from .errors import ImageError, OptionError
-from .image.source import Picture, check_saturation
+from .frames import colorize_frames
+from .image.source import SourceImage, check_saturation
 from .models import ModelFiles, resolve
 
 __all__ = ["Colorizer", "colorize"]
@@ -192,9 +193,9 @@ class Colorizer:
     ) -> npt.NDArray[Any]:
         """Colour one picture; see `colorcv.colorize` for what goes in and what comes out."""
         check_saturation(saturation)
-        return self._colorize_picture(Picture(image, order=order), saturation)
+        return self._colorize_picture(SourceImage(image, order=order), saturation)
 
-    def _colorize_picture(self, picture: Picture, saturation: float) -> npt.NDArray[Any]:
+    def _colorize_picture(self, picture: SourceImage, saturation: float) -> npt.NDArray[Any]:
         small = picture.lightness_at(self.input_hw)
         chroma = lab.upsample_chroma(self.predict_ab(small), small)
         return picture.colored(chroma, saturation=saturation)
@@ -233,9 +234,7 @@ class Colorizer:
         OptionError
             An option is out of its range.
         """
-        from .video.api import frames as colored_frames
-
-        return colored_frames(
+        return colorize_frames(
             self,
             frames,
             keyframe_interval=keyframe_interval,
@@ -311,7 +310,7 @@ def colorize(
     ((48, 64, 3), dtype('uint8'))
     """
     check_saturation(saturation)
-    picture = Picture(image, order=order)  # before a model is fetched for it
+    picture = SourceImage(image, order=order)  # before a model is fetched for it
     if not isinstance(model, (str, ModelFiles)):
         raise OptionError(f"model is a name or a ModelFiles, not {type(model).__name__}")
     return _default_colorizer(model, device)._colorize_picture(picture, saturation)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .errors import OptionError
 
-__all__ = ["ChromaTrack", "is_cut"]
+__all__ = ["ChromaPropagator", "is_cut"]
 
 Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class _Key(Generic[T]):
     memory: Float32  # (h, w): for how many keys' worth of answers this ab stands
 
 
-class ChromaTrack:
+class ChromaPropagator:
     """Follow a film's frames and give each its chroma.
 
     Parameters
@@ -147,7 +147,9 @@ class ChromaTrack:
         self.network_runs = 0
         self.cut_frames: list[int] = []
 
-    def follow(self, frames: Iterable[tuple[T, Float32]]) -> Iterator[tuple[T, Float32, Float32]]:
+    def propagate(
+        self, frames: Iterable[tuple[T, Float32]]
+    ) -> Iterator[tuple[T, Float32, Float32]]:
         """Yield every frame with its chroma, in order, none left out.
 
         Parameters

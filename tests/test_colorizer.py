@@ -21,7 +21,7 @@ import colorcv
 from colorcv import colorizer as room
 from colorcv import network
 from colorcv.color import lab
-from colorcv.image.source import Picture
+from colorcv.image.source import SourceImage
 
 Lightness = npt.NDArray[np.float32]
 
@@ -58,9 +58,9 @@ def test_golden_answers(
 
 def test_colorize_is_the_road_of_its_rooms(lite: colorcv.Colorizer) -> None:
     picture = pictures(1)[0]
-    small = Picture(picture).lightness_at(lite.input_hw)
+    small = SourceImage(picture).lightness_at(lite.input_hw)
     chroma = lab.upsample_chroma(lite.predict_ab(small), small)
-    expected = Picture(picture).colored(chroma, saturation=1.5)
+    expected = SourceImage(picture).colored(chroma, saturation=1.5)
     np.testing.assert_array_equal(lite.colorize(picture, saturation=1.5), expected)
 
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from colorcv.errors import OptionError
-from colorcv.temporal import ChromaTrack, is_cut
+from colorcv.temporal import ChromaPropagator, is_cut
 from tests.helpers import films
 from tests.helpers.films import Float32
 
 SHARED_FILMS = {"bbb480p_cuts_audio.mp4": (45, 138), "intel_person_15s.mp4": ()}
 
 
-def follow(
+def propagate(
     lightness: list[Float32], ab: list[Float32], **options: object
-) -> tuple[list[Float32], ChromaTrack]:
-    track = ChromaTrack(films.truth_of(lightness, ab), **options)  # type: ignore[arg-type]
-    answers = list(track.follow(enumerate(lightness)))
+) -> tuple[list[Float32], ChromaPropagator]:
+    track = ChromaPropagator(films.truth_of(lightness, ab), **options)  # type: ignore[arg-type]
+    answers = list(track.propagate(enumerate(lightness)))
     assert [tag for tag, _, _ in answers] == list(range(len(lightness)))
     assert all(mine is theirs for (_, mine, _), theirs in zip(answers, lightness, strict=True))
     return [chroma for _, _, chroma in answers], track
@@ -85,7 +85,7 @@ class TestCuts:
 class TestExactness:
     def test_every_frame_without_smoothing_is_the_network_alone(self) -> None:
         lightness, ab = films.panning_scene(9)
-        answers, track = follow(lightness, ab, keyframe_interval=1, smooth=False)
+        answers, track = propagate(lightness, ab, keyframe_interval=1, smooth=False)
         assert all(np.array_equal(a, b) for a, b in zip(answers, ab, strict=True))
         assert track.network_runs == 9
 
@@ -93,33 +93,33 @@ class TestExactness:
     @pytest.mark.parametrize("interval", [1, 2, 8])
     def test_every_frame_comes_once_and_in_order(self, frames: int, interval: int) -> None:
         lightness, ab = films.panning_scene(frames)
-        answers, track = follow(lightness, ab, keyframe_interval=interval)
+        answers, track = propagate(lightness, ab, keyframe_interval=interval)
         assert len(answers) == frames
         whole, rest = divmod(max(frames - 1, 0), interval)
         assert track.network_runs == (frames > 0) + whole + (rest > 0)
 
     def test_keys_keep_their_answer_without_smoothing(self) -> None:
         lightness, ab = films.panning_scene(17)
-        answers, _ = follow(lightness, ab, keyframe_interval=8, smooth=False)
+        answers, _ = propagate(lightness, ab, keyframe_interval=8, smooth=False)
         assert all(np.array_equal(answers[k], ab[k]) for k in (0, 8, 16))
 
     def test_a_still_picture_keeps_one_colour(self) -> None:
         lightness, ab = films.panning_scene(1)
-        answers, _ = follow([plane.copy() for plane in lightness * 20], ab * 20)
+        answers, _ = propagate([plane.copy() for plane in lightness * 20], ab * 20)
         assert np.abs(np.array(answers) - ab[0]).max() < 1e-3
 
     def test_other_sizes_and_ratios(self) -> None:
         lightness, _ = films.panning_scene(10)
         small = [plane[:96, :64].copy() for plane in lightness]
         ab = [np.full((24, 16, 2), 7, np.float32)] * 10
-        answers, _ = follow(small, ab)
+        answers, _ = propagate(small, ab)
         assert all(answer.shape == (24, 16, 2) for answer in answers)
         assert np.allclose(answers, 7, atol=1e-4)
 
     @pytest.mark.parametrize("value", [0, -1, 2.5, "8", True, None])
     def test_interval_is_checked(self, value: object) -> None:
         with pytest.raises(OptionError, match="keyframe_interval"):
-            ChromaTrack(lambda plane: plane, keyframe_interval=value)  # type: ignore[arg-type]
+            ChromaPropagator(lambda plane: plane, keyframe_interval=value)  # type: ignore[arg-type]
 
 
 class TestDelay:
@@ -134,8 +134,8 @@ class TestDelay:
                 taken += 1
                 yield None, plane
 
-        track = ChromaTrack(films.truth_of(lightness, ab), keyframe_interval=interval)
-        for given, _ in enumerate(track.follow(source())):  # type: ignore[arg-type]
+        track = ChromaPropagator(films.truth_of(lightness, ab), keyframe_interval=interval)
+        for given, _ in enumerate(track.propagate(source())):  # type: ignore[arg-type]
             assert taken - given - 1 <= (interval - 1 if interval == 1 else interval)
 
 
@@ -145,7 +145,7 @@ class TestScenes:
         second, _ = films.panning_scene(13, seed=40)
         red = [np.full((56, 56, 2), (60, 40), np.float32)] * 13
         blue = [np.full((56, 56, 2), (0, -60), np.float32)] * 13
-        answers, track = follow([*first, *second], [*red, *blue])
+        answers, track = propagate([*first, *second], [*red, *blue])
         assert track.cut_frames == [13]
         assert np.allclose(answers[:13], (60, 40), atol=1e-3)
         assert np.allclose(answers[13:], (0, -60), atol=1e-3)
@@ -157,7 +157,7 @@ class TestScenes:
         for i in (3, 4, 5):
             lightness[i] = np.where(np.arange(224)[:, None] < 112, other[0], lightness[i])
             ab[i] = np.where(np.arange(56)[:, None, None] < 28, other_ab[0], ab[i])
-        answers, track = follow(lightness, ab, smooth=False)
+        answers, track = propagate(lightness, ab, smooth=False)
         assert track.cut_frames == []
         assert 3 <= track.network_runs <= 5
         for i in (3, 4, 5):
@@ -169,7 +169,7 @@ class TestScenes:
         covered = np.arange(224)[:, None] < 100
         lightness[8] = np.where(covered, other[0], lightness[8])
         ab = [np.full((56, 56, 2), 30, np.float32)] * 8 + [np.full((56, 56, 2), -30, np.float32)]
-        answers, _ = follow(lightness, ab)
+        answers, _ = propagate(lightness, ab)
         new, old = answers[8][:20].mean(), answers[8][30:].mean()
         assert new < -20
         assert -5 < old < 5  # what stayed in view is the mean of its two answers
@@ -187,7 +187,7 @@ class TestQuality:
 
     @staticmethod
     def compare(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...]) -> float:
-        answers, _ = follow(lightness, ab, keyframe_interval=8)
+        answers, _ = propagate(lightness, ab, keyframe_interval=8)
         between = []
         for start, stop in zip((0, *cuts), (*cuts, len(ab)), strict=True):
             for left in range(start, stop - 8, 8):
@@ -212,7 +212,7 @@ class TestQuality:
     @staticmethod
     def steadied(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...]) -> None:
         noisy = films.flicker(ab)
-        answers, _ = follow(lightness, noisy, keyframe_interval=8)
+        answers, _ = propagate(lightness, noisy, keyframe_interval=8)
         before = films.warp_error(lightness, noisy, cuts)
         assert films.warp_error(lightness, answers, cuts) * 10 < before
         assert films.psnr(answers, ab) > films.psnr(noisy, ab) + 2  # steadier, and nearer the truth
@@ -220,6 +220,6 @@ class TestQuality:
     def test_every_frame_with_smoothing_is_steadier_than_without(self) -> None:
         lightness, ab = films.panning_scene(33, speed=0.5)
         noisy = films.flicker(ab)
-        answers, _ = follow(lightness, noisy, keyframe_interval=1)
+        answers, _ = propagate(lightness, noisy, keyframe_interval=1)
         raw = films.warp_error(lightness, noisy)
         assert films.warp_error(lightness, answers) * 3 < raw

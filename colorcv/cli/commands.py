@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._parallel import ordered
+from .._parallel import ordered_map
 from ..errors import ImageError, VideoError
 from .jobs import Job, Plan, plan
 from .progress import Bar
@@ -101,7 +101,7 @@ def image(arguments: argparse.Namespace) -> int:
     threads = 1 if arguments.low_memory else 2
     with Bar("files", "colouring", len(todo.jobs) if many else None) as bar:
         for done, problem in enumerate(
-            ordered(attempt, todo.jobs, threads, name="colorcv-files"), 1
+            ordered_map(attempt, todo.jobs, threads, name="colorcv-files"), 1
         ):
             target = todo.jobs[done - 1].target
             if problem is not None:
@@ -118,7 +118,7 @@ def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) ->
     from ..image import io as image_io
 
     if job.target is not None:
-        image_io.check_target(job.target, overwrite=arguments.force)
+        image_io.check_output_path(job.target, overwrite=arguments.force)
     if job.source is None:
         photo = image_io.decode_image(sys.stdin.buffer.read(), "standard input")
     else:

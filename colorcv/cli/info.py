@@ -22,6 +22,7 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
     import cv2
     import numpy as np
 
+    from .._opencv import opencv_version
     from ..colorizer import Colorizer
     from ..models import models
     from ..models import verify as verify_model
@@ -33,7 +34,7 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
         "python": platform.python_version(),
         "opencv": {
             "version": cv2.__version__,
-            "line": int(cv2.__version__.split(".")[0]),
+            "line": opencv_version()[0],
             "engine": _engine(),
             "threads": cv2.getNumThreads(),
             "cpus": cv2.getNumberOfCPUs(),

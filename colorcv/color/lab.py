@@ -18,11 +18,11 @@ import numpy.typing as npt
 __all__ = [
     "LUMINANCE_BGR",
     "bgr_from_lab",
-    "gamma_from_linear",
     "lightness_from_luminance",
     "lightness_table",
-    "linear_from_gamma",
+    "linear_from_srgb",
     "linear_table",
+    "srgb_from_linear",
     "upsample_chroma",
 ]
 
@@ -41,7 +41,7 @@ _EPSILON, _KAPPA, _DELTA = 216 / 24389, 24389 / 27, 6 / 29
 _FEW = 1e-12
 
 
-def linear_from_gamma(values: Floats) -> Floats:
+def linear_from_srgb(values: Floats) -> Floats:
     """Take the sRGB curve (IEC 61966-2-1) off: values in 0..1, any shape, to linear light."""
     linear = np.maximum(values, np.float32(_LINE_OF_GAMMA))
     linear += np.float32(0.055)
@@ -49,7 +49,7 @@ def linear_from_gamma(values: Floats) -> Floats:
     return _plus_line(_power(linear, 2.4), values, _LINE_OF_GAMMA, 1 / 12.92)
 
 
-def gamma_from_linear(linear: Floats) -> Floats:
+def srgb_from_linear(linear: Floats) -> Floats:
     """Put the sRGB curve (IEC 61966-2-1) on: linear light in 0..1, any shape, to values."""
     values = _power(np.maximum(linear, np.float32(_LINE_OF_LINEAR)), 1 / 2.4)
     values *= np.float32(1.055)
@@ -111,7 +111,7 @@ def bgr_from_lab(lightness: Floats, ab: Floats) -> Floats:
     lowest /= -np.maximum(luminance, _FEW)
     planes /= np.maximum(np.maximum(highest, lowest), 1)
     planes += luminance
-    return gamma_from_linear(planes)
+    return srgb_from_linear(planes)
 
 
 def upsample_chroma(ab: Floats, lightness: Floats) -> Floats:

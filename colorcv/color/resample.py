@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cubic_strip", "reduce_strips", "resize_to"]
+__all__ = ["downscale_strips", "resize", "upscale_rows"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -21,7 +21,7 @@ _CUBIC = np.array(
 )
 
 
-def reduce_strips(
+def downscale_strips(
     strips: Iterable[tuple[int, Floats]], full_hw: tuple[int, int], small_hw: tuple[int, int]
 ) -> Floats:
     """Resize a picture that comes as strips of rows, each axis on its own.
@@ -44,7 +44,7 @@ def reduce_strips(
     reduced = np.zeros((height, width), np.float32)
     for first, strip in strips:
         last = first + len(strip)
-        narrow = resize_to(strip, (len(strip), width))
+        narrow = resize(strip, (len(strip), width))
         if shrinks:
             cell = full_hw[0] / height
             cells = slice(int(first / cell), min(height, math.ceil(last / cell)))
@@ -52,10 +52,10 @@ def reduce_strips(
             reduced[cells] += _sums_between(narrow, edges) / cell
         else:
             reduced[first:last] = narrow
-    return resize_to(reduced, small_hw)
+    return resize(reduced, small_hw)
 
 
-def resize_to(array: Floats, shape_hw: tuple[int, int]) -> Floats:
+def resize(array: Floats, shape_hw: tuple[int, int]) -> Floats:
     """The area mean along an axis that shrinks, linear interpolation along one that grows.
 
     Parameters
@@ -78,7 +78,7 @@ def resize_to(array: Floats, shape_hw: tuple[int, int]) -> Floats:
     return array
 
 
-def cubic_strip(small: Floats, full_hw: tuple[int, int], first: int, last: int) -> Floats:
+def upscale_rows(small: Floats, full_hw: tuple[int, int], first: int, last: int) -> Floats:
     """Rows `first` to `last` of a small array enlarged by cubic interpolation.
 
     Parameters

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .lab import lightness_from_luminance, linear_from_gamma
-from .resample import resize_to
+from .lab import lightness_from_luminance, linear_from_srgb
+from .resample import resize
 
-__all__ = ["Luma", "chroma_planes"]
+__all__ = ["LumaFormat", "chroma_planes"]
 
 Float32 = npt.NDArray[np.float32]
 Plane = npt.NDArray[Any]
@@ -37,7 +37,7 @@ HALF_A_LEVEL = 0.5 / 255
 STRIP_PIXELS = 1 << 15
 
 
-class Luma:
+class LumaFormat:
     """How a film's luma plane is to be read: bits, range and matrix.
 
     Parameters
@@ -56,20 +56,20 @@ class Luma:
         black, white = (0, (1 << bits) - 1) if full_range else (16 * one, 235 * one)
         codes = np.arange(1 << bits, dtype=np.float32)
         self._values = np.clip((codes - black) / (white - black), 0, 1).astype(np.float32)
-        self._lightness = lightness_from_luminance(linear_from_gamma(self._values.copy()))
+        self._lightness = lightness_from_luminance(linear_from_srgb(self._values.copy()))
         # Chroma spans the whole range, or 224 of 256 steps; its zero is the middle.
         self.chroma_scale = float((1 << bits) - 1 if full_range else 224 * one)
         self.chroma_zero = float(128 * one)
 
     def lightness_at(self, luma: Plane, shape_hw: tuple[int, int]) -> Float32:
         """L* in 0..100 of a luma plane, (H, W) uint8 or uint16, at another size."""
-        return resize_to(_look_up(luma, self._lightness), shape_hw)
+        return resize(_look_up(luma, self._lightness), shape_hw)
 
-    def light_and_value(self, luma: Plane) -> tuple[Float32, Float32]:
+    def decode(self, luma: Plane) -> tuple[Float32, Float32]:
         """L* in 0..100 and Y in 0..1 of a luma plane at its own size."""
         return _look_up(luma, self._lightness), _look_up(luma, self._values)
 
-    def codes(self, chroma: Any) -> Plane:
+    def encode(self, chroma: Any) -> Plane:
         """Cb or Cr in -0.5..0.5 as the plane's own codes."""
         if self.bits == 8:
             # What is written is never below 0, so that the absolute value does no harm.
@@ -79,7 +79,7 @@ class Luma:
         return np.asarray(np.clip(codes, 0, (1 << self.bits) - 1), np.uint16)
 
 
-def chroma_planes(luma: Plane, chroma: Float32, reading: Luma) -> tuple[Plane, Plane]:
+def chroma_planes(luma: Plane, chroma: Float32, reading: LumaFormat) -> tuple[Plane, Plane]:
     """U and V of a frame in 4:2:0 from its luma and its chroma ab.
 
     Parameters
@@ -108,16 +108,16 @@ def chroma_planes(luma: Plane, chroma: Float32, reading: Luma) -> tuple[Plane, P
     return planes[0], planes[1]
 
 
-def _strip(luma: Plane, ab: Float32, reading: Luma) -> tuple[Plane, Plane]:
+def _strip(luma: Plane, ab: Float32, reading: LumaFormat) -> tuple[Plane, Plane]:
     """U and V of some rows, whose luma and ab have the size of the planes."""
-    light, value = reading.light_and_value(luma)
+    light, value = reading.decode(luma)
     bgr = cv2.cvtColor(cv2.merge([light, ab]), cv2.COLOR_LAB2BGR)
     to_ycc, to_bgr = _matrices(reading.matrix)
     ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(*luma.shape, 3)
     ycc[..., 0] = value
     _draw_in(ycc, np.asarray(cv2.transform(ycc, to_bgr)).reshape(ycc.shape))
     _, cb, cr = cv2.split(ycc)
-    return reading.codes(cb), reading.codes(cr)
+    return reading.encode(cb), reading.encode(cr)
 
 
 def _draw_in(ycc: Any, bgr: Any) -> None:

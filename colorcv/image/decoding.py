@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .._opencv import opencv_version
 from ..errors import ImageError
 from .metadata import Metadata, extract, for_result, jpeg_segments, orientation, tiff_tags
 from .validation import checked
@@ -59,7 +60,7 @@ def decode_image(data: bytes, name: str) -> ImageFile:
 
 
 def _decode(data: bytes, name: str) -> Array:
-    if data.startswith(_JP2) and _opencv_before(4, 12):
+    if data.startswith(_JP2) and opencv_version() < (4, 12):
         raise ImageError(
             f"{name} is a JPEG 2000, which OpenCV {cv2.__version__} may crash on where it is "
             "damaged: install opencv-python 4.12 or newer, or save it as PNG"
@@ -83,11 +84,6 @@ def _decode(data: bytes, name: str) -> Array:
             f"or cut short; its {len(data)} bytes begin with {data[:16]!r}"
         )
     return np.asarray(pixels)
-
-
-def _opencv_before(major: int, minor: int) -> bool:
-    found = re.match(r"(\d+)\.(\d+)", cv2.__version__)
-    return found is not None and (int(found[1]), int(found[2])) < (major, minor)
 
 
 def _highest_value(data: bytes) -> int | None:

@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .._atomic import publish
 from ..errors import ImageError
 from .decoding import ImageFile, decode_image
 from .metadata import Metadata, embed
 
 __all__ = [
     "ImageFile",
-    "check_target",
+    "check_output_path",
     "decode_image",
     "encode_image",
     "read_image",
@@ -152,18 +153,13 @@ def write_image(
         As `encode_image`; there is such a file already; it cannot be written.
     """
     path = Path(path)
-    check_target(path, overwrite=overwrite)
+    check_output_path(path, overwrite=overwrite)
     data = encode_image(path.suffix, pixels, metadata)
     part = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            part.replace(path)
-        else:
-            _link(part, path)
+        publish(part, path, overwrite=overwrite)
     except FileExistsError as err:
         raise ImageError(_exists(path)) from err
     except OSError as err:
@@ -172,7 +168,7 @@ def write_image(
         part.unlink(missing_ok=True)
 
 
-def check_target(path: PathLike, *, overwrite: bool) -> None:
+def check_output_path(path: PathLike, *, overwrite: bool) -> None:
     """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
     path = Path(path)
     try:
@@ -230,14 +226,3 @@ def _not_encoded(suffix: str, pixels: Array, reason: str) -> str:
 
 def _exists(path: Path) -> str:
     return f"{path} is there already; --force (overwrite=True) replaces it"
-
-
-def _link(part: Path, path: Path) -> None:
-    """Give a file its name unless something has it, also where two try at once."""
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links: claim the name first
-        path.touch(exist_ok=False)
-        part.replace(path)

@@ -15,22 +15,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .._parallel import ordered
+from .._parallel import ordered_map
 from ..color.lab import (
     LUMINANCE_BGR,
     bgr_from_lab,
-    gamma_from_linear,
     lightness_from_luminance,
     lightness_table,
-    linear_from_gamma,
+    linear_from_srgb,
     linear_table,
+    srgb_from_linear,
 )
-from ..color.resample import cubic_strip, reduce_strips, resize_to
+from ..color.resample import downscale_strips, resize, upscale_rows
 from ..errors import OptionError
 from .io import read_image
 from .validation import checked
 
-__all__ = ["Picture", "check_saturation"]
+__all__ = ["SourceImage", "check_saturation"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ _STRIP_LEAST, _STRIP_MOST = 1 << 12, 1 << 17
 _MENDED = 1 << 13
 
 
-class Picture:
+class SourceImage:
     """One picture, checked, with its lightness to read and its colours to be given.
 
     Parameters
@@ -144,7 +144,7 @@ class Picture:
         full_hw = self._walked_hw
         small_hw = min(chroma.shape[0], full_hw[0]), min(chroma.shape[1], full_hw[1])
         chroma = np.multiply(chroma, np.float32(saturation), dtype=np.float32)
-        chroma = resize_to(np.ascontiguousarray(chroma), small_hw)
+        chroma = resize(np.ascontiguousarray(chroma), small_hw)
 
         channels = 3 if self._alpha is None else 4
         result = np.empty((*self.shape_hw, channels), self._image.dtype)
@@ -155,7 +155,7 @@ class Picture:
             if saturation == 0:
                 walked[rows, :, :3] = self._grey(strip)
             else:
-                ab = cubic_strip(chroma, full_hw, rows.start, rows.stop)
+                ab = upscale_rows(chroma, full_hw, rows.start, rows.stop)
                 self._merge(self._lightness(strip), ab, walked[rows])
 
         for _ in self._each_strip(color):
@@ -178,7 +178,7 @@ class Picture:
         rows, step = len(self._pixels), self._strip_rows
         strips = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
         # For a few strips, starting threads costs more than they gain.
-        return ordered(work, strips, self._threads if len(strips) >= 8 else 1)
+        return ordered_map(work, strips, self._threads if len(strips) >= 8 else 1)
 
     def _strip(self, rows: slice) -> Array:
         """Its grey or colour channels, contiguous, in native byte order; grey where all are."""
@@ -205,9 +205,9 @@ class Picture:
         width = min(full_hw[1], small_hw[1])
 
         def narrowed(rows: slice) -> tuple[int, Floats]:
-            return rows.start, resize_to(what(rows), (rows.stop - rows.start, width))
+            return rows.start, resize(what(rows), (rows.stop - rows.start, width))
 
-        return reduce_strips(self._each_strip(narrowed), full_hw, small_hw)
+        return downscale_strips(self._each_strip(narrowed), full_hw, small_hw)
 
     def _lightness_of(self, rows: slice) -> Floats:
         return self._lightness(self._strip(rows))
@@ -250,7 +250,7 @@ class Picture:
         """The picture without its colours, (n, W, 1); what is grey comes back as it is."""
         if strip.ndim == 2:
             return strip[..., np.newaxis]
-        grey = _as_dtype(gamma_from_linear(self._luminance(strip)), strip.dtype)
+        grey = _as_dtype(srgb_from_linear(self._luminance(strip)), strip.dtype)
         low, high = strip.min(axis=2), strip.max(axis=2)
         return np.where(low == high, low, grey)[..., np.newaxis]
 
@@ -299,7 +299,7 @@ def _linear(strip: Array) -> Floats:
         return _looked_up(strip, linear_table(1 << 8))
     if strip.dtype == np.uint16:
         return np.asarray(np.take(linear_table(1 << 16), strip, mode="clip"), np.float32)
-    return linear_from_gamma(strip.astype(np.float32, copy=False))
+    return linear_from_srgb(strip.astype(np.float32, copy=False))
 
 
 def _looked_up(strip: Array, table: Floats) -> Floats:

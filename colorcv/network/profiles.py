@@ -6,12 +6,10 @@ every device but the CPU, gets the plain graph, which any importer reads.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
-
+from .._opencv import opencv_version
 from .device import Handover, classic_engine_forced
 from .graph import Graph, Node
 from .rewrites.dilation import mosaic, stacked_winograd
@@ -84,8 +82,7 @@ TABLE = (
 
 def for_device(name: str, *, low_memory: bool) -> Choice:
     """Return what was measured as best for a device and this OpenCV, else the plain graph."""
-    found = re.match(r"(\d+)\.(\d+)", cv2.__version__)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    version = opencv_version()
     if name == "cpu" and not classic_engine_forced():
         for row in TABLE:
             if row.first <= version <= row.last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .api import colorize_video, default_output, frames, has_pyav, preview
+from .api import colorize_video, default_output, has_pyav, preview
 from .result import VideoResult
 
-__all__ = ["VideoResult", "colorize_video", "default_output", "frames", "has_pyav", "preview"]
+__all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "preview"]

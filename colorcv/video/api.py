@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..color import lab
 from ..errors import OptionError, VideoError
-from ..image.source import Picture, check_saturation
-from ..temporal import ChromaTrack
+from ..frames import FrameColorizer
+from ..image.source import check_saturation
+from ..temporal import ChromaPropagator
 from .opencv import stills
 from .output import Unfinished, check_output, default_output
-from .pipeline import Clock, FrameColorizer, has_pyav, open_road, travel
+from .pipeline import Clock, has_pyav, open_transcode, travel
 from .result import VideoResult
 
-__all__ = ["VideoResult", "colorize_video", "default_output", "frames", "has_pyav", "preview"]
+__all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "preview"]
 
 if TYPE_CHECKING:
     from ..models import ModelFiles
@@ -32,65 +32,6 @@ log = logging.getLogger("colorcv")
 
 AUDIO = ("auto", "keep", "none")
 LONGEST_S = 1e8  # three years: what containers can count to, and no film lasts
-
-
-def frames(
-    colorizer: FrameColorizer,
-    frames: Iterable[Array],
-    *,
-    keyframe_interval: int = 8,
-    smooth: bool = True,
-    saturation: float = 1.0,
-) -> Iterator[Array]:
-    """Colour frames as they come: a webcam, a window, a server.
-
-    Parameters
-    ----------
-    colorizer : Colorizer
-        Or anything with its `input_hw` and `predict_ab`.
-    frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
-        Of any dtype that `colorcv.colorize` takes. With `keyframe_interval` above 1 each is
-        copied, so that a source may use its buffer again.
-    keyframe_interval : int
-        Every how many frames the network runs. 1 answers each frame before the next is asked
-        for; N looks ahead at most N frames.
-    smooth : bool
-        Steady the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
-        exactly what `colorize` makes of it.
-    saturation : float, 0..10
-        Factor on chroma.
-
-    Yields
-    ------
-    (H, W, 3) or, where alpha came, (H, W, 4) arrays, BGR, of the dtype that came
-        As many as came, in their order.
-
-    Raises
-    ------
-    ImageError
-        A frame is no usable picture.
-    OptionError
-        An option is out of its range.
-    """
-    check_saturation(saturation)
-    track = ChromaTrack(colorizer.predict_ab, keyframe_interval=keyframe_interval, smooth=smooth)
-    return _colored(colorizer, frames, track, saturation, copied=keyframe_interval > 1)
-
-
-def _colored(
-    colorizer: FrameColorizer,
-    frames: Iterable[Array],
-    track: ChromaTrack,
-    saturation: float,
-    copied: bool,
-) -> Iterator[Array]:
-    def looks() -> Iterator[tuple[Picture, Float32]]:
-        for frame in frames:
-            picture = Picture(frame.copy() if copied and isinstance(frame, np.ndarray) else frame)
-            yield picture, picture.lightness_at(colorizer.input_hw)
-
-    for picture, lightness, ab in track.follow(looks()):
-        yield picture.colored(lab.upsample_chroma(ab, lightness), saturation=saturation)
 
 
 def colorize_video(
@@ -191,14 +132,14 @@ def colorize_video(
 
         colorizer = _default_colorizer(model, device)
     clock = Clock()
-    track = ChromaTrack(
+    track = ChromaPropagator(
         clock.timed("network", colorizer.predict_ab),
         keyframe_interval=keyframe_interval,
         smooth=smooth,
     )
     unfinished = Unfinished(target, overwrite)
     try:
-        road = open_road(
+        road = open_transcode(
             source if path is None else path,
             unfinished,
             colorizer.input_hw,

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError, VideoError
-from ..image.source import Picture
+from ..image.source import SourceImage
 
-__all__ = ["CvReader", "CvShot", "CvWriter", "add_sound", "paint", "stills"]
+__all__ = ["OpenCVFrame", "OpenCVReader", "OpenCVWriter", "add_sound", "paint", "stills"]
 
 Float32 = npt.NDArray[np.float32]
 Bgr = npt.NDArray[np.uint8]
@@ -31,7 +31,7 @@ USUAL = {".avi": "mjpeg", ".webm": "vp8"}  # every other container gets MPEG-4
 
 
 @dataclass
-class CvShot:
+class OpenCVFrame:
     """A frame as OpenCV decodes it, upright, BGR."""
 
     bgr: Bgr
@@ -39,7 +39,7 @@ class CvShot:
     time_s: float
 
 
-class CvReader:
+class OpenCVReader:
     """Read a film, a camera, or anything with the `read` and `get` of `cv2.VideoCapture`."""
 
     def __init__(
@@ -90,10 +90,10 @@ class CvReader:
         end = min(self._end, frames / float(self.rate))
         return max(1, round((end - self._start) * float(self.rate)))
 
-    def read(self, shot: Callable[[CvShot], None], packet: Callable[[Any], None]) -> None:
+    def read(self, shot: Callable[[OpenCVFrame], None], packet: Callable[[Any], None]) -> None:
         """Hand on every frame in order; there are no packets."""
         count, late = 0, 0.0
-        current: CvShot | None = self._first
+        current: OpenCVFrame | None = self._first
         while current is not None and current.time_s < self._end:
             if (current.bgr.shape[1], current.bgr.shape[0]) != self.size_wh:
                 current.bgr = np.asarray(cv2.resize(current.bgr, self.size_wh), np.uint8)
@@ -107,7 +107,7 @@ class CvReader:
         # What is off by more than a frame is no rounding of time stamps.
         self.varies = not self._is_camera and late > 1.5 / float(self.rate)
 
-    def _next(self) -> CvShot | None:
+    def _next(self) -> OpenCVFrame | None:
         ok, frame = self.capture.read()
         if not ok or frame is None:
             return None
@@ -118,9 +118,9 @@ class CvReader:
         if time_s <= self._last_s:
             time_s = self._last_s + 1 / float(self.rate)
         self._last_s = time_s
-        picture = Picture(frame)
+        picture = SourceImage(frame)
         bgr = frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
-        return CvShot(np.asarray(bgr, np.uint8), picture.lightness_at(self._input_hw), time_s)
+        return OpenCVFrame(np.asarray(bgr, np.uint8), picture.lightness_at(self._input_hw), time_s)
 
     def close(self) -> None:
         """Release the film or camera, unless it is the caller's own."""
@@ -128,9 +128,9 @@ class CvReader:
             self.capture.release()
 
 
-def paint(shot: CvShot, chroma: Float32, saturation: float, compare: bool) -> Bgr:
+def paint(shot: OpenCVFrame, chroma: Float32, saturation: float, compare: bool) -> Bgr:
     """Return the coloured frame, with an even number of rows and columns."""
-    colored = np.asarray(Picture(shot.bgr).colored(chroma, saturation=saturation), np.uint8)
+    colored = np.asarray(SourceImage(shot.bgr).colored(chroma, saturation=saturation), np.uint8)
     height, width = colored.shape[:2]
     if height % 2 or width % 2:
         more = (0, height % 2, 0, width % 2)
@@ -145,7 +145,7 @@ def _side_by_side(before: Bgr, after: Bgr) -> Bgr:
     return np.hstack([cv2.copyMakeBorder(before, *more, cv2.BORDER_REPLICATE), after])
 
 
-class CvWriter:
+class OpenCVWriter:
     """Write BGR frames at a constant rate, and count them afterwards."""
 
     def __init__(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import platform
 import re
 import zlib
 from pathlib import Path
 
+from .._atomic import publish
 from ..errors import VideoError
 
 __all__ = ["Unfinished", "check_output", "default_output"]
@@ -88,23 +88,11 @@ class Unfinished:
             The name was taken meanwhile, or the disk refuses.
         """
         try:
-            with self.path.open("rb+") as file:
-                os.fsync(file.fileno())
-            if self._overwrite:
-                self.path.replace(self._output)
-            else:
-                _rename_new(self.path, self._output)
+            publish(self.path, self._output, overwrite=self._overwrite)
         except FileExistsError as err:
             raise VideoError(f"{self._output} has come to be while it was coloured: kept") from err
         except OSError as err:
             raise VideoError(f"{self._output} cannot be finished: {err}") from err
-        # The name itself, where folders can be synced.
-        with contextlib.suppress(OSError):
-            folder = os.open(self._output.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
     def discard(self) -> None:
         """Remove the temporary files, if they are still there."""
@@ -112,21 +100,6 @@ class Unfinished:
         for path in (self.path, self.with_sound):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _rename_new(source: Path, target: Path) -> None:
-    """Rename to a name that nobody else has, also when someone takes it this very moment."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links. The look before is all that can be done.
-        if target.exists():
-            raise FileExistsError(errno.EEXIST, "the name is taken", str(target)) from None
-        source.rename(target)
-    else:
-        source.unlink()
 
 
 def _remove_orphans(folder: Path) -> None:

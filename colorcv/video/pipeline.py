@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..color import lab
 from ..errors import VideoError
-from ..temporal import ChromaTrack
+from ..temporal import ChromaPropagator
 from . import opencv
 from .output import Unfinished
 from .workers import Crew, Lane
 
-__all__ = ["Clock", "FrameColorizer", "Road", "has_pyav", "open_road", "travel"]
+__all__ = ["Clock", "Transcode", "has_pyav", "open_transcode", "travel"]
 
 Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -51,17 +51,6 @@ def has_pyav() -> bool:
     return True
 
 
-class FrameColorizer(Protocol):
-    """What a film needs of a `Colorizer`."""
-
-    @property
-    def input_hw(self) -> tuple[int, int]:
-        """Rows and columns of the network's input."""
-
-    def predict_ab(self, lightness: Float32) -> Float32:
-        """L* (H, W) to ab (h, w, 2)."""
-
-
 class Clock:
     """How long each stage worked, waiting left out."""
 
@@ -86,7 +75,7 @@ class Clock:
 
 
 @dataclass
-class Road:
+class Transcode:
     """A reader, a writer that fits it, and what lies between."""
 
     reader: Any  # AvReader or CvReader
@@ -98,7 +87,7 @@ class Road:
     constant_rate: bool = False  # the writer knows no other
 
 
-def open_road(
+def open_transcode(
     source: Any,
     unfinished: Unfinished,
     input_hw: tuple[int, int],
@@ -111,7 +100,7 @@ def open_road(
     start: float | None,
     end: float | None,
     compare: bool,
-) -> Road:
+) -> Transcode:
     """Open the film and its output, with PyAV where it is, else with OpenCV alone.
 
     Raises
@@ -122,15 +111,15 @@ def open_road(
     is_film = isinstance(source, Path)
     if with_pyav and is_film:
         from .pyav import backend
-        from .pyav.reader import AvReader
+        from .pyav.reader import PyAVReader
 
-        reader = AvReader(source, input_hw, start=start, end=end, with_sound=audio != "none")
+        reader = PyAVReader(source, input_hw, start=start, end=end, with_sound=audio != "none")
         try:
             return backend.road(reader, unfinished.path, saturation, codec, quality, audio, compare)
         except BaseException:
             reader.close()
             raise
-    capture = opencv.CvReader(source, input_hw, start=start, end=end)
+    capture = opencv.OpenCVReader(source, input_hw, start=start, end=end)
     try:
         if with_pyav:
             from .pyav import backend
@@ -147,7 +136,7 @@ def open_road(
 
 
 def _road_of_opencv(
-    reader: opencv.CvReader,
+    reader: opencv.OpenCVReader,
     source: Any,
     unfinished: Unfinished,
     saturation: float,
@@ -157,7 +146,7 @@ def _road_of_opencv(
     start: float | None,
     end: float | None,
     compare: bool,
-) -> Road:
+) -> Transcode:
     add_sound = None
     state = "none", "a camera's sound is not recorded"
     if audio == "none":
@@ -183,13 +172,15 @@ def _road_of_opencv(
 
     width, height = (even(side) for side in reader.size_wh)
     size_wh = (2 * width if compare else width), height
-    writer = opencv.CvWriter(unfinished.path, size_wh, reader.rate, codec=codec, quality=quality)
+    writer = opencv.OpenCVWriter(
+        unfinished.path, size_wh, reader.rate, codec=codec, quality=quality
+    )
     note_odd_size(reader, writer.notes)
 
-    def paint(shot: opencv.CvShot, chroma: Float32) -> Any:
+    def paint(shot: opencv.OpenCVFrame, chroma: Float32) -> Any:
         return opencv.paint(shot, chroma, saturation, compare)
 
-    return Road(reader, writer, size_wh, paint, state, add_sound, constant_rate=True)
+    return Transcode(reader, writer, size_wh, paint, state, add_sound, constant_rate=True)
 
 
 def even(side: int) -> int:
@@ -209,8 +200,8 @@ def note_odd_size(reader: Any, notes: list[str]) -> None:
 
 
 def travel(
-    road: Road,
-    track: ChromaTrack,
+    road: Transcode,
+    track: ChromaPropagator,
     clock: Clock,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
@@ -224,7 +215,7 @@ def travel(
             crew.start(lambda: _read(reader, shots, work, clock), "read")
             crew.start(lambda: _write(road, work, clock), "write")
             total = reader.total
-            frames = track.follow(_looks(shots, clock))
+            frames = track.propagate(_looks(shots, clock))
             began = time.perf_counter()
             for done, (shot, lightness, ab) in enumerate(frames, 1):
                 chroma = lab.upsample_chroma(ab, lightness)
@@ -276,7 +267,7 @@ def _looks(shots: Lane[Any], clock: Clock) -> Iterator[tuple[Any, Float32]]:
         began = time.perf_counter()
 
 
-def _write(road: Road, work: Lane[tuple[Any, Any]], clock: Clock) -> None:
+def _write(road: Transcode, work: Lane[tuple[Any, Any]], clock: Clock) -> None:
     writer = road.writer
     for shot, chroma_or_packet in work:
         if shot is None:

@@ -28,7 +28,7 @@ import colorcv
 
 # The library's own reader and eye for cuts: so they fall where they fall on one machine.
 from colorcv.temporal import is_cut
-from colorcv.video.pyav.reader import AvReader
+from colorcv.video.pyav.reader import PyAVReader
 
 RETRIES = 3
 
@@ -60,7 +60,7 @@ class Plan:
 
 def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
     """Decode the film once, without colouring it."""
-    reader = AvReader(film, input_hw, start=None, end=None, with_sound=False)
+    reader = PyAVReader(film, input_hw, start=None, end=None, with_sound=False)
     reader.set_output_format("yuv420p10le" if reader.bits > 8 else "yuv420p")
     start = Fraction(reader.container.start_time or 0, av.time_base)
     plan, last = Plan(reader.time_base, [], [], start), None

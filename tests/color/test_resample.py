@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorcv.color.resample import cubic_strip, reduce_strips, resize_to
+from colorcv.color.resample import downscale_strips, resize, upscale_rows
 from tests.reference import lab_reference as reference
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
@@ -30,7 +30,7 @@ def test_reduced_by_strips_is_the_area_mean(
     full: tuple[int, int], small: tuple[int, int], rows: int
 ) -> None:
     array = np.random.default_rng(0).uniform(0, 100, full).astype(np.float32)
-    got = reduce_strips(strips(array, rows), full, small)
+    got = downscale_strips(strips(array, rows), full, small)
     assert got.shape == small
     assert got.dtype == np.float32
     assert np.abs(got - reference.area_mean(array, small)).max() < 0.05
@@ -46,7 +46,7 @@ def test_cubic_by_strips_is_cubic_at_once(
     full = small[0] + grow[0], small[1] + grow[1]
     array = np.random.default_rng(0).uniform(-100, 100, (*small, 2)).astype(np.float32)
     parts = [
-        cubic_strip(array, full, first, min(first + rows, full[0]))
+        upscale_rows(array, full, first, min(first + rows, full[0]))
         for first in range(0, full[0], rows)
     ]
     got = np.concatenate(parts)
@@ -57,10 +57,10 @@ def test_cubic_by_strips_is_cubic_at_once(
 @pytest.mark.parametrize("width", [40_000, 70_000])
 def test_rows_longer_than_16_bits(width: int) -> None:
     small = np.linspace(-50, 50, 224 * 2, dtype=np.float32).reshape(1, 224, 2)
-    wide = cubic_strip(small, (2, width), 1, 2)
+    wide = upscale_rows(small, (2, width), 1, 2)
     assert wide.shape == (1, width, 2)
     assert np.all(np.diff(wide[0, :, 0]) >= -1e-3)
-    back = resize_to(wide, (1, 224))
+    back = resize(wide, (1, 224))
     assert np.abs(back - small).max() < 0.1
 
 

@@ -134,12 +134,12 @@ def _make_film(rng: random.Random) -> bytes:
 
 
 def _run_picture(path: Path) -> None:
-    from colorcv.image.source import Picture
+    from colorcv.image.source import SourceImage
 
     pixels = decode_image(path.read_bytes(), "fuzzed").pixels
     if pixels.size > 1_000_000:
         return
-    picture = Picture(pixels)
+    picture = SourceImage(pixels)
     assert np.isfinite(picture.lightness_at((16, 24))).all()
     colored = picture.colored(np.full((4, 6, 2), 30, np.float32))
     assert colored.shape[:2] == pixels.shape[:2]

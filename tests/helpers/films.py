@@ -128,9 +128,9 @@ class StandIn:
     def colorize(self, image: npt.NDArray[np.uint8], saturation: float = 1.0) -> Float32:
         """As `Colorizer.colorize` does, through the same rooms."""
         from colorcv.color import lab
-        from colorcv.image.source import Picture
+        from colorcv.image.source import SourceImage
 
-        picture = Picture(image)
+        picture = SourceImage(image)
         small = picture.lightness_at(self.input_hw)
         chroma = lab.upsample_chroma(self.predict_ab(small), small)
         return picture.colored(chroma, saturation=saturation)

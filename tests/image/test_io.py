@@ -22,7 +22,7 @@ from colorcv.errors import ImageError
 from colorcv.image import io as image_io
 from colorcv.image.io import decode_image, encode_image, read_image, write_image
 from colorcv.image.metadata import Metadata, orientation
-from colorcv.image.source import Picture
+from colorcv.image.source import SourceImage
 from tests.image.test_metadata import RGB_PROFILE, XMP, exif_block
 
 Array = npt.NDArray[Any]
@@ -94,7 +94,7 @@ def test_rotated_photos(name: str, shared: Path, tmp_path: Path) -> None:
 
 def test_alpha_of_a_photo_is_kept(shared: Path, tmp_path: Path) -> None:
     path = shared / "photos/special/alpha_cutout_animal.png"
-    result = Picture(path).colored(np.full((4, 4, 2), 20, np.float32))
+    result = SourceImage(path).colored(np.full((4, 4, 2), 20, np.float32))
     write_image(tmp_path / "out.png", result)
     with Image.open(path) as before, Image.open(tmp_path / "out.png") as after:
         assert np.array_equal(np.asarray(before)[..., 3], np.asarray(after)[..., 3])
@@ -145,7 +145,7 @@ def test_odd_files_are_right(data: bytes, shape: tuple[int, ...], dtype: str) ->
     got = pixels[..., 2::-1] if pixels.ndim == 3 else pixels
     tolerance = 8 if data[:2] == b"\xff\xd8" else 0  # two ways of undoing CMYK
     assert np.abs(got.astype(float) - expected).max() <= tolerance
-    assert Picture(pixels).colored(np.full((2, 2, 2), 9, np.float32)).dtype == dtype
+    assert SourceImage(pixels).colored(np.full((2, 2, 2), 9, np.float32)).dtype == dtype
 
 
 @pytest.mark.parametrize("highest", [1, 100, 255, 1023, 4095, 65535])
@@ -409,7 +409,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     path.write_text("mine")
     for refuse in (
         lambda: write_image(path, smooth()),
-        lambda: image_io.check_target(path, overwrite=False),
+        lambda: image_io.check_output_path(path, overwrite=False),
     ):
         with pytest.raises(ImageError, match=r"there already; --force \(overwrite=True\)"):
             refuse()

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colorcv.errors import ImageError, OptionError
-from colorcv.image.source import Picture
+from colorcv.image.source import SourceImage
 from tests.reference import lab_reference as reference
 
 Array = npt.NDArray[Any]
@@ -76,7 +76,7 @@ def test_what_goes_in_comes_out(
     image.flags.writeable = False
     before = image.copy()
     chroma = a_chroma(chroma_hw, reach=reach, seed=seed)
-    picture = Picture(image, order=order)
+    picture = SourceImage(image, order=order)
     result = picture.colored(chroma)
 
     assert result.shape == (*shape_hw, 4 if channels == 4 else 3)
@@ -102,7 +102,7 @@ def test_what_goes_in_comes_out(
 def test_colour_is_the_references(dtype: type, channels: int | None, order: str) -> None:
     image = an_image((50, 60), channels, dtype)
     chroma = a_chroma((5, 7), reach=50)
-    result = Picture(image, order=order).colored(chroma)
+    result = SourceImage(image, order=order).colored(chroma)
     lightness = reference.lightness_of(image, order=order)
     ab = reference.cubic(chroma, (50, 60))
     rgb = reference.desaturated_rgb_from_lab(np.dstack((lightness, ab)))
@@ -116,7 +116,7 @@ def test_colour_is_the_references(dtype: type, channels: int | None, order: str)
 @pytest.mark.parametrize("channels", CHANNELS.values(), ids=CHANNELS)
 def test_no_saturation_gives_the_grey_back(dtype: type, channels: int | None) -> None:
     image = an_image((20, 30), channels, dtype)
-    picture = Picture(image)
+    picture = SourceImage(image)
     result = picture.colored(a_chroma(), saturation=0)
     assert result.dtype == image.dtype
     assert np.array_equal(result[..., 0], result[..., 1])
@@ -132,13 +132,13 @@ def test_no_saturation_gives_the_grey_back(dtype: type, channels: int | None) ->
 def test_grey_kept_in_three_channels_comes_back_exactly(dtype: type) -> None:
     grey = an_image((20, 30), None, dtype)
     image = np.dstack((grey, grey, grey))
-    assert np.array_equal(Picture(image).colored(a_chroma(), saturation=0), image)
+    assert np.array_equal(SourceImage(image).colored(a_chroma(), saturation=0), image)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_level_of_grey_survives_chroma_of_nothing(dtype: type) -> None:
     levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 256)
-    result = Picture(levels).colored(np.zeros((3, 3, 2), np.float32))
+    result = SourceImage(levels).colored(np.zeros((3, 3, 2), np.float32))
     assert np.array_equal(result, np.dstack((levels,) * 3))
 
 
@@ -146,7 +146,7 @@ def test_saturation_scales_chroma() -> None:
     image = np.full((8, 8), 0.5, np.float32)
     chroma = np.full((1, 1, 2), 10, np.float32)
     for saturation in (0.5, 1, 2):
-        result = Picture(image).colored(chroma, saturation=saturation)
+        result = SourceImage(image).colored(chroma, saturation=saturation)
         lab = reference.lab_from_rgb(result[..., ::-1])
         assert np.abs(lab[..., 1:] - 10 * saturation).max() < 1e-3
 
@@ -154,7 +154,7 @@ def test_saturation_scales_chroma() -> None:
 def test_a_sepia_print_is_coloured_not_tinted() -> None:
     grey = np.tile(np.linspace(0.1, 0.8, 64), (8, 1))
     sepia = np.clip(grey[..., np.newaxis] * (0.7, 0.9, 1.1), 0, 1)
-    result = Picture((sepia * 255).astype(np.uint8)).colored(np.zeros((2, 2, 2), np.float32))
+    result = SourceImage((sepia * 255).astype(np.uint8)).colored(np.zeros((2, 2, 2), np.float32))
     assert np.ptp(result.astype(int), axis=2).max() <= 1
 
 
@@ -175,16 +175,16 @@ def test_any_layout_gives_the_same(view: Any, dtype: type) -> None:
     image = view(an_image((24, 36), 4, dtype))
     plain = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
     for saturation in (1, 0):
-        got = Picture(image).colored(a_chroma(), saturation=saturation)
+        got = SourceImage(image).colored(a_chroma(), saturation=saturation)
         assert got.dtype == image.dtype
-        assert np.array_equal(got, Picture(plain).colored(a_chroma(), saturation=saturation))
-    small = Picture(image).lightness_at((10, 9))
-    assert np.array_equal(small, Picture(plain).lightness_at((10, 9)))
+        assert np.array_equal(got, SourceImage(plain).colored(a_chroma(), saturation=saturation))
+    small = SourceImage(image).lightness_at((10, 9))
+    assert np.array_equal(small, SourceImage(plain).lightness_at((10, 9)))
 
 
 def test_subclasses_of_arrays_are_arrays() -> None:
     image = an_image((8, 9), None, np.uint8).view(np.matrix)
-    result = Picture(image).colored(a_chroma())
+    result = SourceImage(image).colored(a_chroma())
     assert type(result) is np.ndarray
     assert result.shape == (8, 9, 3)
 
@@ -200,7 +200,7 @@ def test_lightness_at_any_size_is_the_mean_over_areas(
     full: tuple[int, int], small: tuple[int, int], channels: int | None, dtype: type
 ) -> None:
     image = an_image(full, channels, dtype)
-    got = Picture(image).lightness_at(small)
+    got = SourceImage(image).lightness_at(small)
     assert got.shape == small
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
@@ -220,11 +220,11 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_strips_do_not_show(shape_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = an_image(shape_hw, 3, np.uint8)
     chroma = a_chroma((16, 20), reach=30)
-    picture = Picture(image)
+    picture = SourceImage(image)
     small, result = picture.lightness_at((32, 32)), picture.colored(chroma)
     monkeypatch.setattr("colorcv.image.source._STRIP_LEAST", 1 << 30)
     monkeypatch.setattr("colorcv.image.source._STRIP_MOST", 1 << 30)
-    whole = Picture(image)
+    whole = SourceImage(image)
     assert np.abs(small - whole.lightness_at((32, 32))).max() < 1e-3
     differ = result.astype(int) - whole.colored(chroma)
     assert np.abs(differ).max() <= 1  # the order of float additions decides a few roundings
@@ -235,26 +235,26 @@ def test_what_is_transparent_does_no_harm() -> None:
     image = an_image((64, 64), 4, np.uint8, seed=1)
     image[..., 3] = 0
     image[16:48, 16:48] = (150, 150, 150, 255)
-    small = Picture(image).lightness_at((16, 16))
+    small = SourceImage(image).lightness_at((16, 16))
     inside = reference.lightness_of(image[16:17, 16:17, :3])[0, 0]
     assert np.abs(small - inside).max() < 0.1
     other = image.copy()
     other[other[..., 3] == 0] = (255, 0, 255, 0)
-    assert np.array_equal(Picture(other).lightness_at((16, 16)), small)
+    assert np.array_equal(SourceImage(other).lightness_at((16, 16)), small)
 
 
 def test_what_is_wholly_opaque_counts_as_if_there_were_no_alpha() -> None:
     image = an_image((30, 40), 4, np.uint8)
     image[..., 3] = 255
-    plain = Picture(np.ascontiguousarray(image[..., :3])).lightness_at((8, 9))
-    assert np.abs(Picture(image).lightness_at((8, 9)) - plain).max() < 1e-3
+    plain = SourceImage(np.ascontiguousarray(image[..., :3])).lightness_at((8, 9))
+    assert np.abs(SourceImage(image).lightness_at((8, 9)) - plain).max() < 1e-3
 
 
 def test_opacity_weighs() -> None:
     image = np.zeros((2, 2, 4), np.float32)
     image[0] = (1, 1, 1, 0.75)
     image[1] = (0, 0, 0, 0.25)
-    small = Picture(image).lightness_at((1, 1))
+    small = SourceImage(image).lightness_at((1, 1))
     assert small[0, 0] == pytest.approx(75, abs=0.01)  # the fill takes a thousandth
 
 
@@ -263,7 +263,9 @@ def test_a_picture_that_is_all_transparent_has_its_own_lightness(dtype: type) ->
     image = an_image((8, 8), 4, dtype)
     image[..., 3] = 0
     opaque = np.ascontiguousarray(image[..., :3])
-    assert np.array_equal(Picture(image).lightness_at((4, 4)), Picture(opaque).lightness_at((4, 4)))
+    assert np.array_equal(
+        SourceImage(image).lightness_at((4, 4)), SourceImage(opaque).lightness_at((4, 4))
+    )
 
 
 def with_value(value: float, dtype: type = np.float32) -> Array:
@@ -308,7 +310,7 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
 )
 def test_what_is_no_picture_says_what_came_and_what_is_taken(image: Any, says: str) -> None:
     with pytest.raises(ImageError, match=says) as caught:
-        Picture(image)
+        SourceImage(image)
     if not isinstance(image, (str, Path)):
         assert "uint8, uint16 or floats in 0..1" in str(caught.value)
 
@@ -316,7 +318,7 @@ def test_what_is_no_picture_says_what_came_and_what_is_taken(image: Any, says: s
 def test_tiny_overshoot_is_clipped_and_the_array_left_alone() -> None:
     image = with_value(1.0005)
     image[0, 0] = -0.0005
-    result = Picture(image).colored(a_chroma(), saturation=0)
+    result = SourceImage(image).colored(a_chroma(), saturation=0)
     assert result.min() == 0
     assert result.max() == 1
     assert image.max() > 1
@@ -325,12 +327,12 @@ def test_tiny_overshoot_is_clipped_and_the_array_left_alone() -> None:
 @pytest.mark.parametrize("order", ["xyz", "BGR", "", None, 1])
 def test_unknown_order(order: Any) -> None:
     with pytest.raises(OptionError, match=f"order is {order!r}.*bgr"):
-        Picture(np.zeros((4, 4), np.uint8), order=order)
+        SourceImage(np.zeros((4, 4), np.uint8), order=order)
 
 
 @pytest.mark.parametrize("saturation", [-0.1, math.nan, math.inf, 10.1, None, "1", True, 1j])
 def test_saturation_that_is_none(saturation: Any) -> None:
-    picture = Picture(np.zeros((4, 4), np.uint8))
+    picture = SourceImage(np.zeros((4, 4), np.uint8))
     with pytest.raises(OptionError, match=r"saturation is .*0\.\.10"):
         picture.colored(a_chroma(), saturation=saturation)
 
@@ -343,8 +345,8 @@ def test_a_path_is_read(order: str, channels: int, tmp_path: Path) -> None:
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     swapped = image[..., [2, 1, 0, 3][:channels]] if order == "rgb" else image
     for name in (path, str(path)):
-        result = Picture(name, order=order).colored(a_chroma())
-        assert np.array_equal(result, Picture(swapped, order=order).colored(a_chroma()))
+        result = SourceImage(name, order=order).colored(a_chroma())
+        assert np.array_equal(result, SourceImage(swapped, order=order).colored(a_chroma()))
 
 
 @pytest.mark.usefixtures("threads")
@@ -365,10 +367,10 @@ def test_a_path_is_read(order: str, channels: int, tmp_path: Path) -> None:
 def test_memory_is_bounded_by_the_result(shape: tuple[int, ...], dtype: type) -> None:
     image = an_image(shape[:2], shape[2] if len(shape) == 3 else None, dtype)
     chroma = a_chroma((56, 56), reach=110)
-    Picture(image[:4, :4]).colored(chroma)  # tables are made once
+    SourceImage(image[:4, :4]).colored(chroma)  # tables are made once
     tracemalloc.start()
     try:
-        picture = Picture(image)
+        picture = SourceImage(image)
         small = picture.lightness_at((224, 224))
         result = picture.colored(chroma)
         peak = tracemalloc.get_traced_memory()[1]
@@ -388,19 +390,19 @@ def test_memory_of_the_whole_process_is_bounded_by_the_result(source: str, tmp_p
         import sys
         import numpy as np
         from pathlib import Path
-        from colorcv.image.source import Picture
+        from colorcv.image.source import SourceImage
 
         def now(what):
             lines = Path("/proc/self/status").read_text().splitlines()
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
         chroma = np.random.default_rng(0).uniform(-90, 90, (56, 56, 2)).astype(np.float32)
-        Picture(np.zeros((300, 300), np.uint8)).colored(chroma)
+        SourceImage(np.zeros((300, 300), np.uint8)).colored(chroma)
         image = sys.argv[1]
         if not image.endswith(".bmp"):
             image = np.tile(np.arange(256, dtype=np.uint8), (4000, 20))
         before = now("VmRSS")
-        picture = Picture(image)
+        picture = SourceImage(image)
         picture.lightness_at((224, 224))
         result = picture.colored(chroma)
         print((now("VmHWM") - before) / result.nbytes)

@@ -237,12 +237,12 @@ def test_frames_that_opencv_drops_are_noticed(
     tmp_path: Path, color: Callable[..., VideoResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
-    write = opencv.CvWriter.write
+    write = opencv.OpenCVWriter.write
 
     def forgetful(self: Any, frame: Any) -> None:
         write(self, frame if self.written != 3 else frame[:-2])  # a wrong size: dropped
 
-    monkeypatch.setattr(opencv.CvWriter, "write", forgetful)
+    monkeypatch.setattr(opencv.OpenCVWriter, "write", forgetful)
     with pytest.raises(VideoError, match="20 frames were written but the file has 19"):
         color("film.avi")
     assert files(tmp_path) == ["film.avi"]

@@ -580,7 +580,7 @@ class TestInterruption:
 
         make_clip(tmp_path / "film.mp4", frames=240, size_wh=(64, 48))
         read = written = most = 0
-        shot, write = reader.AvReader._shot, writer.AvWriter.write
+        shot, write = reader.PyAVReader._shot, writer.PyAVWriter.write
 
         def counted_shot(self: Any, frame: Any) -> Any:
             nonlocal read, most
@@ -593,8 +593,8 @@ class TestInterruption:
             written += 1
             write(self, frame)
 
-        monkeypatch.setattr(reader.AvReader, "_shot", counted_shot)
-        monkeypatch.setattr(writer.AvWriter, "write", counted_write)
+        monkeypatch.setattr(reader.PyAVReader, "_shot", counted_shot)
+        monkeypatch.setattr(writer.PyAVWriter, "write", counted_write)
         color("film.mp4", keyframe_interval=8)
         assert read == written == 240
         assert most <= 8 + 8 + 8 + 4  # two lanes, a group, and one in each hand

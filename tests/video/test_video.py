@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from colorcv import Colorizer, ImageError, OptionError, VideoError
-from colorcv.color.yuv import Luma, chroma_planes
-from colorcv.video.api import colorize_video, default_output, frames, has_pyav, preview
+from colorcv.color.yuv import LumaFormat, chroma_planes
+from colorcv.frames import colorize_frames
+from colorcv.video.api import colorize_video, default_output, has_pyav, preview
 from colorcv.video.output import Unfinished
 from colorcv.video.workers import Crew, Lane
 from tests.helpers.cv_clips import Bgr, grey_frames, opencv_clip, whole
@@ -32,7 +33,7 @@ class TestFrames:
     def test_every_frame_alone_is_colorize_exactly(self) -> None:
         network = StandIn()
         made = grey_frames(9)
-        answers = list(frames(network, made, keyframe_interval=1, smooth=False))
+        answers = list(colorize_frames(network, made, keyframe_interval=1, smooth=False))
         assert len(answers) == 9
         for answer, frame in zip(answers, made, strict=True):
             assert np.array_equal(answer, network.colorize(frame))
@@ -51,7 +52,7 @@ class TestFrames:
     @pytest.mark.parametrize("count", [0, 1, 8, 9, 20])
     def test_as_many_in_the_same_order(self, interval: int, count: int) -> None:
         made = grey_frames(count)
-        answers = list(frames(StandIn(), made, keyframe_interval=interval))
+        answers = list(colorize_frames(StandIn(), made, keyframe_interval=interval))
         assert len(answers) == count
         for answer, frame in zip(answers, made, strict=True):
             assert answer.shape == frame.shape
@@ -66,7 +67,7 @@ class TestFrames:
                 asked.append(index)
                 yield frame
 
-        for index, _ in enumerate(frames(StandIn(), camera(), keyframe_interval=1)):
+        for index, _ in enumerate(colorize_frames(StandIn(), camera(), keyframe_interval=1)):
             assert asked == list(range(index + 1))
 
     def test_a_source_may_use_its_buffer_again(self) -> None:
@@ -78,24 +79,24 @@ class TestFrames:
                 buffer[:] = frame
                 yield buffer
 
-        again = list(frames(StandIn(), camera()))
-        assert np.array_equal(np.array(again), np.array(list(frames(StandIn(), made))))
+        again = list(colorize_frames(StandIn(), camera()))
+        assert np.array_equal(np.array(again), np.array(list(colorize_frames(StandIn(), made))))
 
     def test_grey_frames_and_other_dtypes(self) -> None:
         grey = [frame[..., 0] for frame in grey_frames(4)]
-        assert next(frames(StandIn(), grey)).shape == (48, 64, 3)
+        assert next(colorize_frames(StandIn(), grey)).shape == (48, 64, 3)
         deep = [frame.astype(np.uint16) * 257 for frame in grey]
-        assert next(frames(StandIn(), deep)).dtype == np.uint16
+        assert next(colorize_frames(StandIn(), deep)).dtype == np.uint16
 
     def test_options_are_checked_before_the_first_frame(self) -> None:
         with pytest.raises(OptionError, match="saturation"):
-            frames(StandIn(), [], saturation=-1)
+            colorize_frames(StandIn(), [], saturation=-1)
         with pytest.raises(OptionError, match="keyframe_interval"):
-            frames(StandIn(), [], keyframe_interval=0)
+            colorize_frames(StandIn(), [], keyframe_interval=0)
 
     def test_no_picture(self) -> None:
         with pytest.raises(ImageError):
-            next(frames(StandIn(), [None]))  # type: ignore[list-item]
+            next(colorize_frames(StandIn(), [None]))  # type: ignore[list-item]
 
 
 class TestPreview:
@@ -292,8 +293,8 @@ class TestChromaPlanes:
     def test_ten_bits_say_the_same_as_eight(self) -> None:
         luma = grey_frames(1)[0][..., 0]
         chroma = 20 * texture(3, (16, 16), 2, detail=4)
-        eight = chroma_planes(luma, chroma, Luma(8, False, 1))
-        ten = chroma_planes(luma.astype(np.uint16) * 4, chroma, Luma(10, False, 1))
+        eight = chroma_planes(luma, chroma, LumaFormat(8, False, 1))
+        ten = chroma_planes(luma.astype(np.uint16) * 4, chroma, LumaFormat(10, False, 1))
         for u8, u10 in zip(eight, ten, strict=True):
             assert u8.dtype == np.uint8
             assert u10.dtype == np.uint16
@@ -303,7 +304,7 @@ class TestChromaPlanes:
         chroma = np.full((8, 8, 2), 50, np.float32)
         for level in (0, 16, 235, 255):
             luma = np.full((16, 16), level, np.uint8)
-            u, v = chroma_planes(luma, chroma, Luma(8, False, 1))
+            u, v = chroma_planes(luma, chroma, LumaFormat(8, False, 1))
             assert np.abs(u.astype(int) - 128).max() <= 1
             assert np.abs(v.astype(int) - 128).max() <= 1
 

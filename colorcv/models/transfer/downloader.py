@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,8 +95,9 @@ def _check_opencv(model: Model) -> None:
         import cv2
     except ImportError as err:
         raise DownloadError(f"{advice}, and `import cv2` fails: {err}") from err
-    match = re.match(r"(\d+)\.(\d+)", cv2.__version__)
-    if match is not None and (int(match[1]), int(match[2])) < OLDEST_OPENCV:
+    from ..._opencv import opencv_version
+
+    if opencv_version() < OLDEST_OPENCV:
         raise DownloadError(
             f"{advice}, and this is {cv2.__version__}: pip install --upgrade opencv-python"
         )

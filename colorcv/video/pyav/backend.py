@@ -11,30 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ...color.yuv import BT709, chroma_planes
-from ..opencv import CvReader, CvShot
+from ..opencv import OpenCVFrame, OpenCVReader
 from ..opencv import paint as paint_bgr
-from ..pipeline import Road, even, note_odd_size
+from ..pipeline import Transcode, even, note_odd_size
 from .passthrough import Sound
 from .planes import JPEG_RANGE, MPEG_RANGE, plane_of
-from .reader import AvReader, AvShot
-from .writer import AvWriter
+from .reader import PyAVFrame, PyAVReader
+from .writer import PyAVWriter
 
-__all__ = ["AvPainter", "road", "road_from_bgr"]
+__all__ = ["YUVRenderer", "road", "road_from_bgr"]
 
 Float32 = npt.NDArray[np.float32]
 
 
-class AvPainter:
+class YUVRenderer:
     """Give frames their colour: luma as it is, U and V from the chroma."""
 
-    def __init__(self, reader: AvReader, saturation: float, compare: bool) -> None:
+    def __init__(self, reader: PyAVReader, saturation: float, compare: bool) -> None:
         width, height = reader.size_wh
         # 4:2:0 stores U and V for pairs: an odd last row or column is repeated once.
         self.even_wh = width + width % 2, height + height % 2
         self.size_wh = (2 * self.even_wh[0] if compare else self.even_wh[0]), self.even_wh[1]
         self._reader, self._saturation, self._compare = reader, saturation, compare
 
-    def paint(self, shot: AvShot, chroma: Float32) -> Any:
+    def paint(self, shot: PyAVFrame, chroma: Float32) -> Any:
         """Return a new frame: the decoded one may still be a reference of its decoder."""
         reader = self._reader
         bits = reader.luma.bits
@@ -49,7 +49,7 @@ class AvPainter:
         u, v = chroma_planes(np.ascontiguousarray(luma), chroma, reader.luma)
         painted = av.VideoFrame(*self.size_wh, reader.output_format)
         if self._compare:
-            grey = np.full_like(u, reader.luma.codes(np.zeros((1, 1), np.float32))[0, 0])
+            grey = np.full_like(u, reader.luma.encode(np.zeros((1, 1), np.float32))[0, 0])
             luma = np.hstack([luma, luma])
             u, v = np.hstack([grey, u]), np.hstack([grey, v])
         for index, plane in enumerate((luma, u, v)):
@@ -61,17 +61,17 @@ class AvPainter:
 
 
 def road(
-    reader: AvReader,
+    reader: PyAVReader,
     path: Path,
     saturation: float,
     codec: str,
     quality: int | None,
     audio: str,
     compare: bool,
-) -> Road:
+) -> Transcode:
     """Open the output of a film that PyAV reads."""
-    painter = AvPainter(reader, saturation, compare)
-    writer = AvWriter(
+    painter = YUVRenderer(reader, saturation, compare)
+    writer = PyAVWriter(
         path,
         painter.size_wh,
         reader.rate,
@@ -94,22 +94,22 @@ def road(
     except BaseException:
         writer.abandon()
         raise
-    return Road(reader, writer, painter.size_wh, painter.paint, heard)
+    return Transcode(reader, writer, painter.size_wh, painter.paint, heard)
 
 
 def road_from_bgr(
-    reader: CvReader,
+    reader: OpenCVReader,
     path: Path,
     saturation: float,
     codec: str,
     quality: int | None,
     compare: bool,
-) -> Road:
+) -> Transcode:
     """Open the output of a camera, or of what is read like one."""
     width, height = (even(side) for side in reader.size_wh)
     size_wh = (2 * width if compare else width), height
     time_base = Fraction(1, 90_000)
-    writer = AvWriter(path, size_wh, reader.rate, time_base, 8, codec=codec, quality=quality)
+    writer = PyAVWriter(path, size_wh, reader.rate, time_base, 8, codec=codec, quality=quality)
     try:
         note_odd_size(reader, writer.notes)
         writer.tag(BT709, full_range=False)
@@ -119,7 +119,7 @@ def road_from_bgr(
         raise
     beginning: float | None = None
 
-    def paint(shot: CvShot, chroma: Float32) -> Any:
+    def paint(shot: OpenCVFrame, chroma: Float32) -> Any:
         nonlocal beginning
         beginning = shot.time_s if beginning is None else beginning
         bgr = paint_bgr(shot, chroma, saturation, compare)
@@ -130,4 +130,4 @@ def road_from_bgr(
         frame.time_base = time_base
         return frame
 
-    return Road(reader, writer, size_wh, paint, ("none", "a camera's sound is not recorded"))
+    return Transcode(reader, writer, size_wh, paint, ("none", "a camera's sound is not recorded"))

@@ -13,12 +13,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ...color.yuv import BT601, BT709, COEFFICIENTS, Luma
+from ...color.yuv import BT601, BT709, COEFFICIENTS, LumaFormat
 from ...errors import VideoError
 from .passthrough import is_heard
 from .planes import JPEG_RANGE, MPEG_RANGE, has_luma_plane, plain, plane_of
 
-__all__ = ["AvReader", "AvShot"]
+__all__ = ["PyAVFrame", "PyAVReader"]
 
 Float32 = npt.NDArray[np.float32]
 log = logging.getLogger("colorcv")
@@ -28,7 +28,7 @@ FULL_RANGE_GREY = {"png", "ffv1", "rawvideo", "mjpeg", "bmp", "tiff", "gif", "hu
 
 
 @dataclass
-class AvShot:
+class PyAVFrame:
     """A decoded frame, and what the network will see of it."""
 
     frame: Any  # av.VideoFrame
@@ -42,7 +42,7 @@ _TAGS: dict[str, Any] = (
 )
 
 
-class AvReader:
+class PyAVReader:
     """Decode the best video stream of a film, and hand on the packets of the others.
 
     Parameters
@@ -154,7 +154,9 @@ class AvReader:
     def set_output_format(self, pixel_format: str) -> None:
         """Say which format will be written: frames are read in it where theirs cannot be kept."""
         self.output_format = pixel_format
-        self.luma = Luma(10 if pixel_format.endswith("10le") else 8, self.full_range, self.matrix)
+        self.luma = LumaFormat(
+            10 if pixel_format.endswith("10le") else 8, self.full_range, self.matrix
+        )
 
     @property
     def is_part(self) -> bool:
@@ -187,7 +189,7 @@ class AvReader:
             return float(self.container.duration / av.time_base)
         return None
 
-    def read(self, shot: Callable[[AvShot], None], packet: Callable[[Any], None]) -> None:
+    def read(self, shot: Callable[[PyAVFrame], None], packet: Callable[[Any], None]) -> None:
         """Hand on every frame as a shot, and the packets of other streams, in the file's order."""
         for early in self._early:
             packet(early)
@@ -206,7 +208,7 @@ class AvReader:
         if moved:
             self.notes.append(f"{moved} time stamp(s) that did not grow were moved by a tick")
 
-    def _shot(self, frame: Any) -> AvShot:
+    def _shot(self, frame: Any) -> PyAVFrame:
         frame = self.readable(frame)
         height, width = self._input_hw
         turns = self.rotation // 90
@@ -215,7 +217,7 @@ class AvReader:
         lightness = self.luma.lightness_at(plane_of(frame, 0, self.luma.bits), (height, width))
         # The network sees the frame as the audience does; rotation counts counter-clockwise.
         upright = np.ascontiguousarray(np.rot90(lightness, turns))
-        return AvShot(frame, np.clip(upright, 0, 100), float(frame.pts * self.time_base))
+        return PyAVFrame(frame, np.clip(upright, 0, 100), float(frame.pts * self.time_base))
 
     def readable(self, frame: Any) -> Any:
         """The frame itself where its luma plane can be read as it is, else converted."""

@@ -12,9 +12,9 @@ import av
 from ...errors import OptionError, VideoError
 from .passthrough import Sound
 from .planes import JPEG_RANGE, MPEG_RANGE, plain
-from .reader import AvReader
+from .reader import PyAVReader
 
-__all__ = ["CODECS", "AvWriter"]
+__all__ = ["CODECS", "PyAVWriter"]
 
 log = logging.getLogger("colorcv")
 
@@ -67,7 +67,7 @@ MUXER_OPTIONS = {
 WITHOUT_REORDERING = {".avi", ".ts", ".m2ts", ".mts", ".flv"}
 
 
-class AvWriter:
+class PyAVWriter:
     """Encode frames into a new file, and take the other streams of the source along.
 
     Parameters
@@ -132,7 +132,7 @@ class AvWriter:
         self.stream = stream
         self._rate, self._time_base = rate, time_base
 
-    def dress(self, reader: AvReader) -> None:
+    def dress(self, reader: PyAVReader) -> None:
         """Give the stream what its source's has: shape of pixels, rotation, tags, metadata."""
         context = self.stream.codec_context
         if reader.sample_aspect_ratio:

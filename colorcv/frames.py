@@ -1,0 +1,87 @@
+"""Colouring of live frames: a webcam, a window, a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from ._typing import AnyArray, Float32Array
+from .color import lab
+from .image.source import SourceImage, check_saturation
+from .temporal import ChromaPropagator
+
+__all__ = ["FrameColorizer", "colorize_frames"]
+
+
+class FrameColorizer(Protocol):
+    """The part of `Colorizer` that frames and videos need."""
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+
+    def predict_ab(self, lightness: Float32Array) -> Float32Array:
+        """L* (H, W) to ab (h, w, 2)."""
+
+
+def colorize_frames(
+    colorizer: FrameColorizer,
+    frames: Iterable[AnyArray],
+    *,
+    keyframe_interval: int = 8,
+    smooth: bool = True,
+    saturation: float = 1.0,
+) -> Iterator[AnyArray]:
+    """Colour frames as they arrive, for live sources.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        Or anything with its `input_hw` and `predict_ab`.
+    frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
+        Of any dtype that `colorcv.colorize` takes. With `keyframe_interval` above 1 each is
+        copied, so that a source may use its buffer again.
+    keyframe_interval : int
+        The network runs on every n-th frame. 1 returns each frame before the next is read; n
+        looks ahead at most n frames.
+    smooth : bool
+        Smooth the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
+        exactly what `colorize` returns for it.
+    saturation : float, 0..10
+        Factor on chroma.
+
+    Yields
+    ------
+    (H, W, 3) or, with alpha, (H, W, 4) arrays, BGR, of the input's dtype
+        As many as were read, in the same order.
+
+    Raises
+    ------
+    ImageError
+        A frame is not a usable image.
+    OptionError
+        An option is out of its range.
+    """
+    check_saturation(saturation)
+    track = ChromaPropagator(
+        colorizer.predict_ab, keyframe_interval=keyframe_interval, smooth=smooth
+    )
+    return _colorize_frames(colorizer, frames, track, saturation, copy=keyframe_interval > 1)
+
+
+def _colorize_frames(
+    colorizer: FrameColorizer,
+    frames: Iterable[AnyArray],
+    track: ChromaPropagator,
+    saturation: float,
+    copy: bool,
+) -> Iterator[AnyArray]:
+    def with_lightness() -> Iterator[tuple[SourceImage, Float32Array]]:
+        for frame in frames:
+            image = SourceImage(frame.copy() if copy and isinstance(frame, np.ndarray) else frame)
+            yield image, image.lightness_at(colorizer.input_hw)
+
+    for image, lightness, ab in track.propagate(with_lightness()):
+        yield image.colored(lab.upsample_chroma(ab, lightness), saturation=saturation)
