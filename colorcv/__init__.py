@@ -22,7 +22,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .colorizer import Colorizer, colorize
+    from .api import colorize
+    from .colorizer import Colorizer
     from .models import ModelFiles, download, models
     from .network.device import devices
     from .video.api import VideoResult, colorize_video
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 # What is loaded at its first use: importing colorcv imports neither cv2 nor requests.
 _LAZY_EXPORTS = {
-    "Colorizer": ".colorizer", "colorize": ".colorizer",
+    "Colorizer": ".colorizer", "colorize": ".api",
     "ModelFiles": ".models", "download": ".models", "models": ".models",
     "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",

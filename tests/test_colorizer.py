@@ -1,4 +1,4 @@
-"""Colorizer and colorize: one network, many callers."""
+"""`Colorizer` and `colorize`, also shared between threads and processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ import numpy.typing as npt
 import pytest
 
 import colorcv
-from colorcv import colorizer as room
-from colorcv import network
+from colorcv import api, network
 from colorcv.color import lab
 from colorcv.image.source import SourceImage
 
@@ -38,10 +37,10 @@ def golden() -> dict[str, npt.NDArray[np.float32]]:
 
 @pytest.fixture
 def _no_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_defaults", {})
+    monkeypatch.setattr(api, "_defaults", {})
 
 
-def pictures(count: int) -> list[npt.NDArray[np.uint8]]:
+def grey_images(count: int) -> list[npt.NDArray[np.uint8]]:
     random = np.random.default_rng(7)
     return [
         np.kron(random.integers(0, 256, (4, 5), np.uint8), np.ones((12, 12), np.uint8))
@@ -56,29 +55,29 @@ def test_golden_answers(
         assert np.abs(lite.predict_ab(lightness) - ab).max() < 0.05
 
 
-def test_colorize_is_the_road_of_its_rooms(lite: colorcv.Colorizer) -> None:
-    picture = pictures(1)[0]
-    small = SourceImage(picture).lightness_at(lite.input_hw)
+def test_colorize_equals_its_steps(lite: colorcv.Colorizer) -> None:
+    image = grey_images(1)[0]
+    small = SourceImage(image).lightness_at(lite.input_hw)
     chroma = lab.upsample_chroma(lite.predict_ab(small), small)
-    expected = SourceImage(picture).colored(chroma, saturation=1.5)
-    np.testing.assert_array_equal(lite.colorize(picture, saturation=1.5), expected)
+    expected = SourceImage(image).colored(chroma, saturation=1.5)
+    np.testing.assert_array_equal(lite.colorize(image, saturation=1.5), expected)
 
 
-def test_saturation_scales_colour_and_nothing_else(lite: colorcv.Colorizer) -> None:
-    picture = pictures(1)[0]
-    np.testing.assert_array_equal(lite.colorize(picture, saturation=0), np.dstack([picture] * 3))
-    spread = [np.ptp(lite.colorize(picture, saturation=s).astype(int), axis=2).mean()
+def test_saturation_scales_chroma(lite: colorcv.Colorizer) -> None:
+    image = grey_images(1)[0]
+    np.testing.assert_array_equal(lite.colorize(image, saturation=0), np.dstack([image] * 3))
+    spread = [np.ptp(lite.colorize(image, saturation=s).astype(int), axis=2).mean()
               for s in (0.25, 0.5, 1.0)]  # fmt: skip
     assert 0 < spread[0] < spread[1] < spread[2]
 
 
-def test_rgb_is_bgr_turned_round(lite: colorcv.Colorizer) -> None:
-    bgr = np.dstack(pictures(3))
+def test_rgb_order_mirrors_bgr_order(lite: colorcv.Colorizer) -> None:
+    bgr = np.dstack(grey_images(3))
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     np.testing.assert_array_equal(lite.colorize(rgb, order="rgb")[..., ::-1], lite.colorize(bgr))
 
 
-def test_what_it_says_of_itself(lite: colorcv.Colorizer) -> None:
+def test_attributes(lite: colorcv.Colorizer) -> None:
     assert lite.model == "lite"
     assert lite.device == "cpu"
     assert lite.device_reason
@@ -87,7 +86,7 @@ def test_what_it_says_of_itself(lite: colorcv.Colorizer) -> None:
     assert "cpu" in repr(lite)
 
 
-def test_temperature_goes_from_the_likeliest_colour_to_the_mean_of_all(
+def test_temperature_ranges_from_the_mode_to_the_mean(
     golden: dict[str, npt.NDArray[np.float32]],
 ) -> None:
     centers = np.load(Path(__file__).parent / "data" / "pts_in_hull.npy").astype(np.float32)
@@ -102,12 +101,12 @@ def test_temperature_goes_from_the_likeliest_colour_to_the_mean_of_all(
     assert np.median(to_nearest) < 0.01
 
 
-def test_the_models_own_temperature(golden: dict[str, npt.NDArray[np.float32]]) -> None:
+def test_default_temperature(golden: dict[str, npt.NDArray[np.float32]]) -> None:
     colorizer = colorcv.Colorizer("lite", device="cpu", temperature=1 / 2.606)
     assert np.abs(colorizer.predict_ab(golden["lightness"][0]) - golden["ab"][0]).max() < 0.05
 
 
-def test_another_size_gets_a_network_of_its_own(lite: colorcv.Colorizer) -> None:
+def test_other_input_sizes_build_a_second_network(lite: colorcv.Colorizer) -> None:
     lightness = np.tile(np.linspace(0, 100, 256, dtype=np.float32), (128, 1))
     first = lite.predict_ab(lightness)
     assert first.shape == (32, 64, 2)
@@ -127,25 +126,27 @@ def test_another_size_gets_a_network_of_its_own(lite: colorcv.Colorizer) -> None
         pytest.param(np.full((192, 192), "a"), "<U1", id="letters"),
     ],
 )
-def test_predict_ab_refuses(lite: colorcv.Colorizer, lightness: object, said: str) -> None:
+def test_predict_ab_rejects_bad_arrays(
+    lite: colorcv.Colorizer, lightness: object, said: str
+) -> None:
     with pytest.raises(colorcv.ImageError, match=said):
         lite.predict_ab(lightness)  # type: ignore[arg-type]
 
 
-def test_predict_ab_refuses_a_size_the_network_cannot_take(lite: colorcv.Colorizer) -> None:
+def test_predict_ab_rejects_unsupported_sizes(lite: colorcv.Colorizer) -> None:
     with pytest.raises(colorcv.OptionError):
         lite.predict_ab(np.zeros((100, 100), np.float32))
     assert lite.predict_ab(np.zeros((192, 192), np.float32)).shape == (48, 48, 2)
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "much"])
-def test_saturation_that_is_none(lite: colorcv.Colorizer, value: float) -> None:
+def test_bad_saturation(lite: colorcv.Colorizer, value: float) -> None:
     with pytest.raises(colorcv.OptionError, match="saturation"):
-        lite.colorize(pictures(1)[0], saturation=value)
+        lite.colorize(grey_images(1)[0], saturation=value)
 
 
 def test_bad_options() -> None:
-    grey = pictures(1)[0]
+    grey = grey_images(1)[0]
     with pytest.raises(colorcv.OptionError, match=r"zhang2016.*lite|lite.*zhang2016"):
         colorcv.colorize(grey, model="zhang2017")
     with pytest.raises(colorcv.OptionError, match="NoneType"):
@@ -165,26 +166,26 @@ def test_a_bad_picture_is_told_before_a_model_is_fetched() -> None:
         colorcv.colorize(np.zeros((4, 4, 2), np.uint8))
 
 
-def test_the_big_model_is_never_replaced_in_silence() -> None:
+def test_zhang2016_is_never_replaced_silently() -> None:
     with pytest.raises(colorcv.DownloadError, match="COLORCV_OFFLINE"):
-        colorcv.colorize(pictures(1)[0])
+        colorcv.colorize(grey_images(1)[0])
 
 
-def test_own_files_are_a_model() -> None:
+def test_model_from_files() -> None:
     folder = Path(colorcv.__file__).parent / "models" / "lite"
     files = colorcv.ModelFiles(
         prototxt=folder / "colorcv_lite.prototxt",
         caffemodel=folder / "colorcv_lite.caffemodel",
         centers=folder / "pts_in_hull.npy",
     )
-    grey = pictures(1)[0]
+    grey = grey_images(1)[0]
     np.testing.assert_array_equal(
         colorcv.colorize(grey, model=files), colorcv.colorize(grey, model="lite")
     )
 
 
 @pytest.mark.usefixtures("_no_defaults")
-def test_two_threads_calling_first_build_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_first_calls_build_one_colorizer(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     load = network.load
 
@@ -194,7 +195,7 @@ def test_two_threads_calling_first_build_one(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(network, "load", counting_load)
     start = threading.Barrier(4)
-    grey = pictures(1)[0]
+    grey = grey_images(1)[0]
 
     def first(_: int) -> npt.NDArray[np.uint8]:
         start.wait()
@@ -207,8 +208,8 @@ def test_two_threads_calling_first_build_one(monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(answer, answers[0])
 
 
-def test_threads_sharing_one_give_single_thread_answers(lite: colorcv.Colorizer) -> None:
-    greys = pictures(12)
+def test_threads_sharing_a_colorizer_get_the_single_thread_result(lite: colorcv.Colorizer) -> None:
+    greys = grey_images(12)
     expected = [lite.colorize(grey) for grey in greys]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lite.colorize, greys * 8))
@@ -216,11 +217,11 @@ def test_threads_sharing_one_give_single_thread_answers(lite: colorcv.Colorizer)
         np.testing.assert_array_equal(answer, right)
 
 
-def test_pickling_keeps_what_was_asked(lite: colorcv.Colorizer) -> None:
-    twin = pickle.loads(pickle.dumps(lite))
-    grey = pictures(1)[0]
-    assert twin.model == "lite"
-    np.testing.assert_array_equal(twin.colorize(grey), lite.colorize(grey))
+def test_pickling_keeps_the_options(lite: colorcv.Colorizer) -> None:
+    copy = pickle.loads(pickle.dumps(lite))
+    grey = grey_images(1)[0]
+    assert copy.model == "lite"
+    np.testing.assert_array_equal(copy.colorize(grey), lite.colorize(grey))
 
 
 def _in_child(colorizer: colorcv.Colorizer, grey: npt.NDArray[np.uint8]) -> bytes:
@@ -228,20 +229,22 @@ def _in_child(colorizer: colorcv.Colorizer, grey: npt.NDArray[np.uint8]) -> byte
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
-def test_other_processes_build_their_own(lite: colorcv.Colorizer, method: str) -> None:
+def test_child_processes_build_their_own_network(lite: colorcv.Colorizer, method: str) -> None:
     if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system cannot {method}")
-    grey = pictures(1)[0]
+        pytest.skip(f"needs the start method {method}")
+    grey = grey_images(1)[0]
     with multiprocessing.get_context(method).Pool(2) as pool:
         answers = [pool.apply_async(_in_child, (lite, grey)).get(timeout=60) for _ in range(2)]
     assert answers == [lite.colorize(grey).tobytes()] * 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads: the very case
-def test_forks_while_other_threads_hold_the_locks(lite: colorcv.Colorizer) -> None:
-    """The lock of the Colorizer, and those of OpenCV's pool of threads, whose workers are awake."""
-    grey = pictures(1)[0]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # a fork with other threads running is the case under test
+def test_fork_while_other_threads_hold_the_locks(lite: colorcv.Colorizer) -> None:
+    """The Colorizer's lock, and those of OpenCV's thread pool while its workers run."""
+    grey = grey_images(1)[0]
     expected = lite.colorize(grey)
     for _ in range(15):
         with lite._lock:
@@ -265,7 +268,7 @@ def _exit_code(child: int, seconds: float) -> int | None:
     return None
 
 
-def test_importing_is_light() -> None:
+def test_import_loads_no_heavy_module() -> None:
     code = (
         "import sys, colorcv; colorcv.ColorcvError; dir(colorcv);"
         "heavy = {'cv2', 'numpy', 'requests', 'platformdirs', 'av'} & set(sys.modules);"
@@ -274,7 +277,7 @@ def test_importing_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_colouring_needs_no_requests() -> None:
+def test_colorizing_needs_no_requests() -> None:
     code = (
         "import sys, numpy, colorcv; colorcv.colorize(numpy.zeros((9, 9), 'u1'), model='lite');"
         "assert 'requests' not in sys.modules"

@@ -128,9 +128,9 @@ def colorize_video(
     target = default_output(path) if output is None and path is not None else Path(str(output))
     check_output(target, path, overwrite)
     if colorizer is None:
-        from ..colorizer import _default_colorizer
+        from ..api import default_colorizer
 
-        colorizer = _default_colorizer(model, device)
+        colorizer = default_colorizer(model, device)
     clock = Clock()
     track = ChromaPropagator(
         clock.timed("network", colorizer.predict_ab),
@@ -217,9 +217,9 @@ def preview(
     if not Path(source).is_file():
         raise VideoError(f"{source} is no file: name the film to look at")
     if colorizer is None:
-        from ..colorizer import _default_colorizer
+        from ..api import default_colorizer
 
-        colorizer = _default_colorizer(model, device)
+        colorizer = default_colorizer(model, device)
     for time_s, frame in stills(Path(source), n):
         yield time_s, frame, colorizer.colorize(frame, saturation=saturation)
 
