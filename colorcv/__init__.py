@@ -1,4 +1,4 @@
-"""Colour black-and-white photos and films through OpenCV's ``cv2.dnn`` alone.
+"""Colour black-and-white images and videos with OpenCV's ``cv2.dnn`` alone.
 
 >>> import colorcv
 >>> colored = colorcv.colorize("grandmother.jpg", model="lite")  # doctest: +SKIP
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
-# What is loaded at its first use: importing colorcv imports neither cv2 nor requests.
+# Imported on first use: importing colorcv imports neither cv2 nor requests.
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
     "ModelFiles": ".models", "download": ".models", "models": ".models",

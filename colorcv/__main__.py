@@ -1,4 +1,4 @@
-"""``python -m colorcv`` is the command ``colorcv``."""
+"""``python -m colorcv`` runs the command ``colorcv``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the README tells people to type works as it stands."""
+"""The snippets and commands of the README run as they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.cli.test_cli_video import make_film
+from tests.cli.test_cli_video import make_video
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ COMMANDS = [
 def album(tmp_path: Path) -> Path:
     for photo in (ROOT / "examples" / "photos").glob("*.jpg"):
         shutil.copy(photo, tmp_path)
-    make_film(tmp_path / "film.mp4")
+    make_video(tmp_path / "film.mp4")
     return tmp_path
 
 
@@ -49,28 +49,28 @@ def test_snippet(snippet: str, album: Path) -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command(line: str, album: Path) -> None:
-    """Through the shell, as it is typed: redirections and all."""
+    """Run through the shell, with redirections."""
     colorcv = f"{shlex.quote(sys.executable)} -m colorcv"
     before = set(album.rglob("*"))
     run(["sh", "-c", re.sub(r"^colorcv", colorcv, line)], album)
-    made = [path for path in set(album.rglob("*")) - before if path.is_file()]
+    written = [path for path in set(album.rglob("*")) - before if path.is_file()]
     if not line.startswith("colorcv info"):
-        assert made
-    for path in made:
+        assert written
+    for path in written:
         if path.suffix in (".jpg", ".png"):
-            picture = cv2.imread(str(path))
-            assert picture is not None
-            assert picture.std(axis=2).max() > 5, f"{path.name} has no colour"
+            image = cv2.imread(str(path))
+            assert image is not None
+            assert image.std(axis=2).max() > 5, f"{path.name} has no colour"
 
 
-def test_the_sample_command_names_a_photo_that_is_there() -> None:
+def test_sample_of_the_first_command_exists() -> None:
     line = README.split("<!-- colour-the-sample -->\n```sh\n")[1].splitlines()[0]
     photo = next(word for word in line.split() if word.startswith("examples/"))
     assert (ROOT / photo).is_file()
     assert "--model lite" in line
 
 
-def test_pictures_and_files_it_points_to_are_there() -> None:
+def test_linked_files_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
 

@@ -1,4 +1,4 @@
-"""What the commands of ``colorcv`` do, once their arguments are read."""
+"""The subcommands: image, video, download and info."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._parallel import ordered_map
 from ..errors import ImageError, VideoError
-from .jobs import Job, Plan, plan
-from .progress import Bar
+from .exit_codes import ExitCode
+from .jobs import Batch, Job, plan_batch
+from .progress import ProgressBar
 
 if TYPE_CHECKING:
     from ..colorizer import Colorizer
 
 __all__ = ["download", "image", "info", "video"]
 
-OK, SOME_FAILED, USAGE, NO_MODEL = 0, 1, 2, 3
-
-# A folder may hold a file of 50 kB that unpacks to gigabytes; this many pixels take two of them.
+# A file of 50 kB can decompress to gigabytes. 250 million pixels take about 2 GB while coloured.
 MAX_PIXELS = 250_000_000
 
-PICTURES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".pxm", ".ras", ".sr", ".tif", ".tiff", ".webp"}
 )
-FILMS = frozenset(
+VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
     | {".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
@@ -39,7 +38,7 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
     from ..image.source import check_saturation
 
     check_saturation(arguments.saturation)
-    _fetch(arguments.model)
+    _download_model(arguments.model)
     return Colorizer(
         arguments.model,
         device=arguments.device,
@@ -48,73 +47,73 @@ def _colorizer(arguments: argparse.Namespace) -> Colorizer:
     )
 
 
-def _fetch(model: str) -> Path:
+def _download_model(model: str) -> Path:
     from ..models import download as download_model
 
-    with Bar("B", model) as bar:
-        return download_model(model, progress=lambda done, total, name: bar.to(done, total))
+    with ProgressBar("B", model) as bar:
+        return download_model(model, progress=lambda done, total, name: bar.update_to(done, total))
 
 
-def _leave_to(command: str, suffixes: frozenset[str], todo: Plan) -> None:
-    """Take out what another command is for."""
-    others = [job for job in todo.jobs if job.source and job.source.suffix.lower() in suffixes]
-    todo.problems += [f"{job.source}: this is for colorcv {command}" for job in others]
-    todo.jobs = [job for job in todo.jobs if job not in others]
+def _reject_suffixes(command: str, suffixes: frozenset[str], batch: Batch) -> None:
+    """Move inputs that another subcommand handles from the jobs to the problems."""
+    others = [job for job in batch.jobs if job.source and job.source.suffix.lower() in suffixes]
+    batch.problems += [f"{job.source}: this is for colorcv {command}" for job in others]
+    batch.jobs = [job for job in batch.jobs if job not in others]
 
 
-def _report(todo: Plan) -> None:
-    for line in [*todo.problems, *todo.notes]:
+def _report(batch: Batch) -> None:
+    for line in [*batch.problems, *batch.notes]:
         sys.stderr.write(f"colorcv: {line}\n")
-    if todo.left_alone:
-        sys.stderr.write(f"colorcv: {todo.left_alone} other files in the folders are left alone\n")
+    if batch.skipped:
+        sys.stderr.write(f"colorcv: {batch.skipped} other files in the folders are left alone\n")
 
 
 def image(arguments: argparse.Namespace) -> int:
-    """Colour photos."""
-    todo = plan(arguments.inputs, arguments.output, suffixes=PICTURES)
-    _leave_to("video", FILMS, todo)
-    _report(todo)
-    if not todo.jobs:
+    """Colour images."""
+    batch = plan_batch(arguments.inputs, arguments.output, suffixes=IMAGE_SUFFIXES)
+    _reject_suffixes("video", VIDEO_SUFFIXES, batch)
+    _report(batch)
+    if not batch.jobs:
         sys.stderr.write("colorcv: there is nothing to colour\n")
-        return SOME_FAILED
-    if any(job.target is None for job in todo.jobs) and sys.stdout.isatty():
+        return ExitCode.SOME_FAILED
+    if any(job.target is None for job in batch.jobs) and sys.stdout.isatty():
         sys.stderr.write("colorcv: a picture is not written to a terminal; give -o FILE\n")
-        return USAGE
-    if "cv2" not in sys.modules:  # OpenCV reads it when it is loaded, and looks at headers
+        return ExitCode.USAGE
+    if "cv2" not in sys.modules:  # OpenCV reads the variable when it is loaded
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(arguments.max_pixels)
     colorizer = _colorizer(arguments)
-    failed = len(todo.problems)
-    many = len(todo.jobs) > 1
+    failed = len(batch.problems)
+    has_bar = len(batch.jobs) > 1
 
     import cv2
 
-    def attempt(job: Job) -> str | None:
+    def try_job(job: Job) -> str | None:
         try:
-            _color_one(job, colorizer, arguments)
+            _colorize_image(job, colorizer, arguments)
         except (ImageError, OSError) as err:
             return str(err) or type(err).__name__
-        except (MemoryError, cv2.error) as err:  # which do not say at what they failed
+        except (MemoryError, cv2.error) as err:  # their messages do not name the file
             return f"{job.source or 'standard input'}: {str(err) or 'it does not fit into memory'}"
         return None
 
-    # While one picture is with the network, the next is read and the last is written.
+    # Two threads: one image is read or written while another is in the network.
     threads = 1 if arguments.low_memory else 2
-    with Bar("files", "colouring", len(todo.jobs) if many else None) as bar:
+    with ProgressBar("files", "colouring", len(batch.jobs) if has_bar else None) as bar:
         for done, problem in enumerate(
-            ordered_map(attempt, todo.jobs, threads, name="colorcv-files"), 1
+            ordered_map(try_job, batch.jobs, threads, name="colorcv-images"), 1
         ):
-            target = todo.jobs[done - 1].target
+            target = batch.jobs[done - 1].target
             if problem is not None:
                 failed += 1
-                bar.say(f"colorcv: {problem}", error=True)
+                bar.write(f"colorcv: {problem}", error=True)
             elif target is not None:
-                bar.say(str(target))
-            if many:
-                bar.to(done)
-    return SOME_FAILED if failed else OK
+                bar.write(str(target))
+            if has_bar:
+                bar.update_to(done)
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+def _colorize_image(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
     from ..image import io as image_io
 
     if job.target is not None:
@@ -142,37 +141,39 @@ def _color_one(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) ->
 
 
 def video(arguments: argparse.Namespace) -> int:
-    """Colour films, one after the other."""
+    """Colour videos, one after the other."""
     from ..video.api import default_output
 
-    todo = plan(arguments.inputs, arguments.output, suffixes=FILMS, name=default_output)
-    _leave_to("image", PICTURES, todo)
-    piped = [job for job in todo.jobs if job.source is None or job.target is None]
-    todo.problems += ["a film cannot be piped: name files" for _ in piped]
-    todo.jobs = [job for job in todo.jobs if job not in piped]
-    _report(todo)
-    if not todo.jobs:
+    batch = plan_batch(
+        arguments.inputs, arguments.output, suffixes=VIDEO_SUFFIXES, name=default_output
+    )
+    _reject_suffixes("image", IMAGE_SUFFIXES, batch)
+    piped = [job for job in batch.jobs if job.source is None or job.target is None]
+    batch.problems += ["a film cannot be piped: name files" for _ in piped]
+    batch.jobs = [job for job in batch.jobs if job not in piped]
+    _report(batch)
+    if not batch.jobs:
         sys.stderr.write("colorcv: there is nothing to colour\n")
-        return SOME_FAILED
+        return ExitCode.SOME_FAILED
     colorizer = _colorizer(arguments)
-    failed = len(todo.problems)
-    for job in todo.jobs:
+    failed = len(batch.problems)
+    for job in batch.jobs:
         try:
-            color = _preview if arguments.preview else _film
+            color = _write_preview if arguments.preview else _colorize_video
             color(job, colorizer, arguments)
         except (VideoError, ImageError, OSError, MemoryError) as err:
             failed += 1
             sys.stderr.write(f"colorcv: {str(err) or type(err).__name__}\n")
-    return SOME_FAILED if failed else OK
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-def _film(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+def _colorize_video(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
     from ..video.api import colorize_video
 
     assert job.source is not None
     assert job.target is not None
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    with Bar("frames", job.source.name) as bar:
+    with ProgressBar("frames", job.source.name) as bar:
         result = colorize_video(
             job.source,
             job.target,
@@ -185,7 +186,7 @@ def _film(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None
             audio=arguments.audio,
             start=arguments.start,
             end=arguments.end,
-            progress=bar.to,
+            progress=bar.update_to,
             overwrite=arguments.force,
             compare=arguments.compare,
         )
@@ -200,34 +201,34 @@ def _film(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None
     sys.stderr.write("".join(f"colorcv: {job.source.name}: {line}\n" for line in lines))
 
 
-def _preview(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
+def _write_preview(job: Job, colorizer: Colorizer, arguments: argparse.Namespace) -> None:
     from ..image import io as image_io
     from ..video.api import preview
 
     assert job.source is not None
     assert job.target is not None
-    stills = preview(
+    samples = preview(
         job.source, arguments.preview, colorizer=colorizer, saturation=arguments.saturation
     )
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    for number, (_, frame, colored) in enumerate(stills, 1):
+    for number, (_, frame, colored) in enumerate(samples, 1):
         target = job.target.with_name(f"{job.target.stem}.{number:02}.png")
-        picture = image_io.side_by_side(frame, colored) if arguments.compare else colored
-        image_io.write_image(target, picture, overwrite=arguments.force)
+        result_image = image_io.side_by_side(frame, colored) if arguments.compare else colored
+        image_io.write_image(target, result_image, overwrite=arguments.force)
         print(target)
 
 
 def download(arguments: argparse.Namespace) -> int:
-    """Fetch a model's files and print their folder."""
-    print(_fetch(arguments.model))
-    return OK
+    """Download a model and print its folder."""
+    print(_download_model(arguments.model))
+    return ExitCode.OK
 
 
 def info(arguments: argparse.Namespace) -> int:
     """Print versions, devices and models."""
-    from .info import as_text, describe
+    from .info import collect_info, format_info
 
-    facts: dict[str, Any] = describe(verify=arguments.verify)
-    print(json.dumps(facts, indent=2) if arguments.json else as_text(facts))
-    wrong = [model for model in facts["models"] if model["state"] == "wrong"]
-    return NO_MODEL if wrong else OK
+    collected = collect_info(verify=arguments.verify)
+    print(json.dumps(collected, indent=2) if arguments.json else format_info(collected))
+    wrong = [model for model in collected["models"] if model["state"] == "wrong"]
+    return ExitCode.NO_MODEL if wrong else ExitCode.OK

@@ -1,4 +1,4 @@
-"""What ``colorcv info`` tells: versions, devices and models, each with its reason."""
+"""Versions, devices and models, for ``colorcv info``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from .. import __version__
 
-__all__ = ["as_text", "describe"]
+__all__ = ["collect_info", "format_info"]
 
 
-def describe(*, verify: bool = False) -> dict[str, Any]:
-    """Gather the facts, as values that JSON can hold.
+def collect_info(*, verify: bool = False) -> dict[str, Any]:
+    """Return versions, devices and models as values that JSON can hold.
 
     Parameters
     ----------
     verify : bool
-        Hash the model files again instead of trusting the remembered check.
+        Hash the model files again instead of trusting the stored result.
     """
     import cv2
     import numpy as np
@@ -29,7 +29,7 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
     from ..network.device import devices
 
     auto = Colorizer("lite", device="auto")
-    facts: dict[str, Any] = {
+    info: dict[str, Any] = {
         "colorcv": __version__,
         "python": platform.python_version(),
         "opencv": {
@@ -61,12 +61,12 @@ def describe(*, verify: bool = False) -> dict[str, Any]:
             entry["files"] = {file.name: file.problem or file.state for file in verified}
             if any(file.state == "wrong" for file in verified):
                 entry["state"] = "wrong"
-        facts["models"].append(entry)
-    return facts
+        info["models"].append(entry)
+    return info
 
 
 def _engine() -> str:
-    """Name OpenCV's own kind of engine for networks; 5 has a new one beside that of 4."""
+    """Return which inference engine OpenCV uses; OpenCV 5 has a second, new one."""
     import cv2
 
     from ..network.device import classic_engine_forced
@@ -82,24 +82,26 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
-def as_text(facts: dict[str, Any]) -> str:
-    """Lay the facts out for a reader."""
-    opencv = facts["opencv"]
+def format_info(info: dict[str, Any]) -> str:
+    """Return the result of `collect_info` as text for a terminal."""
+    opencv = info["opencv"]
     lines = [
-        f"colorcv {facts['colorcv']}, Python {facts['python']}, NumPy {facts['numpy']}",
+        f"colorcv {info['colorcv']}, Python {info['python']}, NumPy {info['numpy']}",
         f"OpenCV  {opencv['version']}, {opencv['engine']}, {opencv['threads']} threads"
         f" on {opencv['cpus']} processors",
-        f"PyAV    {facts['pyav'] or 'not installed: films go through OpenCV alone'}",
+        f"PyAV    {info['pyav'] or 'not installed: films go through OpenCV alone'}",
         "",
-        f'device="auto" takes {facts["auto"]["device"]}: {facts["auto"]["reason"]}',
+        f'device="auto" takes {info["auto"]["device"]}: {info["auto"]["reason"]}',
     ]
-    said = facts["auto"]["reason"]
-    for device in facts["devices"]:
+    shown_reasons = info["auto"]["reason"]
+    for device in info["devices"]:
         mark = "yes" if device["available"] else "no "
         reason = device["reason"]
-        lines.append(f"  {mark} {device['name']:<12} {'as above' if reason in said else reason}")
-        said += reason
-    for model in facts["models"]:
+        lines.append(
+            f"  {mark} {device['name']:<12} {'as above' if reason in shown_reasons else reason}"
+        )
+        shown_reasons += reason
+    for model in info["models"]:
         lines += ["", f'model "{model["name"]}": {model["state"]}', f"  {model['description']}"]
         lines += [f"  {model['licence']}", f"  {model['folder']}"]
         lines += [f"  {name}: {verdict}" for name, verdict in model.get("files", {}).items()]

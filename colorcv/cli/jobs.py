@@ -1,4 +1,4 @@
-"""Which files to colour and where the results go: names and folders only, no pixels."""
+"""Input files paired with output paths."""
 
 from __future__ import annotations
 
@@ -7,63 +7,62 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._naming import OUTPUT_TAG, tagged_path
 from ..errors import OptionError
 
-__all__ = ["Job", "Plan", "beside", "plan"]
-
-# What the results are called beside their inputs: grandmother.jpg -> grandmother.color.jpg
-MARK = ".color"
+__all__ = ["Batch", "Job", "default_output", "plan_batch"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and its output; None is standard input, standard output."""
+    """An input file and its output path; None is standard input or standard output."""
 
     source: Path | None
     target: Path | None
 
 
 @dataclass
-class Plan:
-    """What is to be done, what cannot be, and what is left alone."""
+class Batch:
+    """Jobs to run, problems with other inputs, notes, and the number of files passed over."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    left_alone: int = 0
+    skipped: int = 0
 
 
-def beside(source: Path) -> Path:
-    """Name the result that stands beside its input: grandmother.jpg, grandmother.color.jpg."""
-    return source.with_name(source.stem + MARK + source.suffix)
+def default_output(source: Path) -> Path:
+    """Return ``<stem>.color<suffix>`` beside the source."""
+    return tagged_path(source, source.suffix)
 
 
-def plan(
+def plan_batch(
     inputs: Sequence[str],
     output: str | None,
     *,
     suffixes: Collection[str],
-    name: Callable[[Path], Path] = beside,
-) -> Plan:
-    """Pair inputs with outputs.
+    name: Callable[[Path], Path] = default_output,
+) -> Batch:
+    """Pair inputs with output paths.
 
     Parameters
     ----------
     inputs : sequence of str
-        Files, folders (walked without following links) and ``-`` for standard input.
+        Files, folders (searched recursively, without following links) and ``-`` for standard
+        input.
     output : str or None
-        A file for a single input file, else a folder, in which the tree of an input folder is
-        kept; ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
+        A file for a single input file, else a folder, which repeats the tree of an input folder;
+        ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
     suffixes : collection of str
-        What to take from folders, in lower case with the dot. Earlier results
+        Suffixes of the files to take from folders, in lower case with the dot. Earlier results
         (``*.color.*``), hidden files and the output folder itself are passed over.
     name : callable
-        Names the result that stands beside an input. Its suffix is also taken under a folder.
+        Returns the default output of an input. Its suffix is also used in an output folder.
 
     Raises
     ------
     OptionError
-        Several inputs, and an output that is named like a file; an empty name.
+        The output is an empty name, or a file where several inputs need a folder.
     """
     if output == "":
         raise OptionError("the output's name is empty")
@@ -71,22 +70,22 @@ def plan(
         out = Path(output)
         if out.is_file() or (out.suffix.lower() in suffixes and not out.is_dir()):
             raise OptionError(f"{len(inputs)} inputs need a folder, and -o {output} is a file")
-    result = Plan()
-    for source, target in _pairs(inputs, output, suffixes, name, result):
+    result = Batch()
+    for source, target in _iter_jobs(inputs, output, suffixes, name, result):
         result.jobs.append(Job(source, target))
-    _refuse_clashes(result)
+    _reject_conflicts(result)
     return result
 
 
-def _pairs(
+def _iter_jobs(
     inputs: Sequence[str],
     output: str | None,
     suffixes: Collection[str],
-    beside: Callable[[Path], Path],
-    result: Plan,
+    name: Callable[[Path], Path],
+    result: Batch,
 ) -> Iterator[tuple[Path | None, Path | None]]:
-    def under(folder: Path, source: Path) -> Path:
-        return (folder / source).with_suffix(beside(source).suffix)
+    def output_under(folder: Path, source: Path) -> Path:
+        return (folder / source).with_suffix(name(source).suffix)
 
     to_stdout = output == "-"
     out = Path(output) if output is not None and not to_stdout else None
@@ -101,39 +100,39 @@ def _pairs(
             if to_stdout:
                 result.problems.append(f"{source}: a folder cannot go to standard output")
                 continue
-            for found in _walk(source, out, suffixes, result):
-                yield found, under(out, found.relative_to(source)) if out else beside(found)
-        elif problem := _problem(given):
+            for found in _iter_files(source, out, suffixes, result):
+                yield found, output_under(out, found.relative_to(source)) if out else name(found)
+        elif problem := _input_error(given):
             result.problems.append(problem)
         elif to_stdout:
             yield source, None
-        elif out is None and source.stem.endswith(MARK) and len(inputs) > 1:
-            # What `*.jpg` finds in a folder the second time.
+        elif out is None and source.stem.endswith(OUTPUT_TAG) and len(inputs) > 1:
+            # On a second run, the shell expands *.jpg to the results of the first too.
             result.notes.append(f"{source}: left alone, it is a result already")
         elif out is None:
-            yield source, beside(source)
+            yield source, name(source)
         elif _is_folder_name(output, inputs):
-            yield source, under(out, Path(source.name))
+            yield source, output_under(out, Path(source.name))
         else:
             yield source, out
 
 
 def _is_folder_name(output: str | None, inputs: Sequence[str]) -> bool:
-    """Whether the output is meant as a folder: it is one, says so, or has to hold several."""
+    """Return True if the output exists as a folder, ends with a slash, or has several inputs."""
     assert output is not None
     return len(inputs) > 1 or output.endswith(("/", os.sep)) or _is_folder(Path(output))
 
 
 def _is_folder(path: Path) -> bool:
-    """Tell it of every name, also one that Path.is_dir raises for: too long, links in circles."""
+    """Return Path.is_dir, and False where that raises: names too long, circular links."""
     try:
         return path.is_dir()
     except OSError:
         return False
 
 
-def _problem(given: str) -> str:
-    """Say why an input is not even there; an empty name would mean the folder we are in."""
+def _input_error(given: str) -> str:
+    """Return why an input cannot be opened, or "". (Path("") would be the current folder.)"""
     if not given:
         return "an input's name is empty"
     try:
@@ -145,31 +144,31 @@ def _problem(given: str) -> str:
     return ""
 
 
-def _walk(
-    folder: Path, out: Path | None, suffixes: Collection[str], result: Plan
+def _iter_files(
+    folder: Path, out: Path | None, suffixes: Collection[str], result: Batch
 ) -> Iterator[Path]:
     def unreadable(err: OSError) -> None:
         result.problems.append(f"{err.filename}: this folder cannot be read ({err.strerror})")
 
     out_path = os.path.realpath(out) if out is not None else None
-    for here, folders, files in os.walk(folder, onerror=unreadable):
+    for root, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(here, name)) != out_path
+            if not name.startswith(".") and os.path.realpath(Path(root, name)) != out_path
         )
         for name in sorted(files):
-            path = Path(here, name)
+            path = Path(root, name)
             taken = path.suffix.lower() in suffixes and not name.startswith(".")
-            if taken and not path.stem.endswith(MARK):
+            if taken and not path.stem.endswith(OUTPUT_TAG):
                 yield path
             else:
-                result.left_alone += 1
+                result.skipped += 1
 
 
-def _refuse_clashes(result: Plan) -> None:
-    """Keep the first of several jobs with one target, and none whose target is an input."""
-    # Not Path.resolve, which raises where links go in circles.
+def _reject_conflicts(result: Batch) -> None:
+    """Keep the first of several jobs with the same target; drop jobs whose target is an input."""
+    # Path.resolve raises on circular links; os.path.realpath does not.
     sources = {os.path.realpath(job.source) for job in result.jobs if job.source is not None}
     targets: dict[str | None, Job] = {}
     for job in result.jobs:

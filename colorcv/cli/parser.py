@@ -1,6 +1,6 @@
-"""The command ``colorcv``: its arguments, and its exit codes.
+"""Arguments of the command ``colorcv``, and `main`.
 
-Nothing heavy is imported before it is needed: ``--help`` and ``--version`` answer without cv2.
+``--help`` and ``--version`` import neither cv2 nor numpy.
 """
 
 from __future__ import annotations
@@ -14,51 +14,47 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError, OptionError
 from . import commands
+from .exit_codes import ExitCode
 
 __all__ = ["main"]
 
 COMMANDS = ("image", "video", "download", "info")
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments and return its exit code.
-
-    0: all went well; 1: some file failed; 2: the arguments are wrong; 3: the model is not
-    available; 130: interrupted.
-    """
-    words = sys.argv[1:] if argv is None else list(argv)
-    if words and words[0] not in COMMANDS and os.path.lexists(words[0]):
-        given = " ".join(words)
+    """Run the command and return its exit code, an `ExitCode`."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and argv[0] not in COMMANDS and os.path.lexists(argv[0]):
+        given = " ".join(argv)
         sys.stderr.write(f"colorcv: say which command: colorcv image {given}, or video\n")
-        return commands.USAGE
-    arguments = _parser().parse_args(words)
-    _take_any_name()
+        return ExitCode.USAGE
+    arguments = _parser().parse_args(argv)
+    _configure_stdout()
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         sys.stderr.write("\ncolorcv: interrupted; files finished so far are complete\n")
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` does
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return commands.OK
+        return ExitCode.OK
     except (DownloadError, ModelFormatError) as err:
-        return _complain(err, commands.NO_MODEL)
+        return _print_error(err, ExitCode.NO_MODEL)
     except (OptionError, DeviceError) as err:
-        return _complain(err, commands.USAGE)
+        return _print_error(err, ExitCode.USAGE)
     except ColorcvError as err:
-        return _complain(err, commands.SOME_FAILED)
+        return _print_error(err, ExitCode.SOME_FAILED)
 
 
-def _take_any_name() -> None:
-    """Let stdout print every file's name: as its own bytes, or escaped where it has no letters."""
+def _configure_stdout() -> None:
+    """Let stdout print any file name: undecodable bytes as they are, or escaped if not UTF-8."""
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper):
         is_utf8 = stdout.encoding.lower().replace("-", "") == "utf8"
         stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
-def _complain(err: Exception, code: int) -> int:
+def _print_error(err: Exception, code: int) -> int:
     sys.stderr.write(f"colorcv: {err}\n")
     return code
 
@@ -76,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
     image.add_argument(
         "--max-pixels",
-        type=_count,
+        type=_positive_int,
         default=commands.MAX_PIXELS,
         metavar="N",
         help="refuse larger photos, most of them before they are unpacked (default 250 million)",
@@ -87,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     video.set_defaults(run=commands.video)
     video.add_argument("inputs", nargs="+", metavar="IN", help="a film or a folder")
     _add_common_options(video)
-    _add_film_options(video)
+    _add_video_options(video)
 
     download = subcommands.add_parser(
         "download", help="fetch a model's files before they are needed"
@@ -144,10 +140,10 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over existing files")
 
 
-def _add_film_options(parser: argparse.ArgumentParser) -> None:
+def _add_video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview",
-        type=_count,
+        type=_positive_int,
         metavar="N",
         help="write N evenly spaced coloured stills (.png) instead of the film",
     )
@@ -170,7 +166,7 @@ def _add_film_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keyframe-interval",
-        type=_count,
+        type=_positive_int,
         default=8,
         metavar="N",
         help="the network runs on every Nth frame and at cuts (default 8)",
@@ -180,7 +176,7 @@ def _add_film_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _count(text: str) -> int:
+def _positive_int(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("1 or more")

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from .._atomic import publish
+from .._naming import tagged_path
 from ..errors import VideoError
 
 __all__ = ["Unfinished", "check_output", "default_output"]
@@ -29,7 +30,7 @@ def default_output(source: str | os.PathLike[str]) -> Path:
     """
     path = Path(source)
     suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".mp4"
-    return path.with_name(f"{path.stem}.color{suffix}")
+    return tagged_path(path, suffix)
 
 
 def check_output(output: Path, source: Path | None, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command, run as a user runs it."""
+"""The command: subcommands ``image``, ``download`` and ``info``, exit codes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "saratoga_broadway_1
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a small grey photo, in which the command runs."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder of the command, with a small grey image in it."""
     grey = cv2.imread(str(PHOTO), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(
         str(tmp_path / "photo.png"), cv2.resize(grey, (160, 120), interpolation=cv2.INTER_AREA)
@@ -33,11 +33,11 @@ def run(*arguments: str) -> int:
     return parser.main([*arguments])
 
 
-def lite(*arguments: str) -> int:
+def run_lite(*arguments: str) -> int:
     return run("image", "--model", "lite", "--device", "cpu", *arguments)
 
 
-def command(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def run_command(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "colorcv", *arguments],
         input=data,
@@ -47,35 +47,35 @@ def command(*arguments: str, data: bytes | None = None) -> subprocess.CompletedP
     )
 
 
-def has_colour(path: str | Path) -> bool:
-    picture = cv2.imread(str(path))
-    return picture is not None and np.ptp(picture.astype(int), axis=2).max() > 10
+def has_color(path: str | Path) -> bool:
+    image = cv2.imread(str(path))
+    return image is not None and np.ptp(image.astype(int), axis=2).max() > 10
 
 
-def test_one_photo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = (here / "photo.png").read_bytes()
-    assert lite("photo.png") == 0
+def test_one_image(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (workdir / "photo.png").read_bytes()
+    assert run_lite("photo.png") == 0
     assert capsys.readouterr().out == "photo.color.png\n"
-    expected = colorcv.colorize(here / "photo.png", model="lite", device="cpu")
+    expected = colorcv.colorize(workdir / "photo.png", model="lite", device="cpu")
     np.testing.assert_array_equal(cv2.imread("photo.color.png"), expected)
-    assert has_colour("photo.color.png")
-    assert (here / "photo.png").read_bytes() == before
-    assert sorted(path.name for path in here.iterdir()) == ["photo.color.png", "photo.png"]
+    assert has_color("photo.color.png")
+    assert (workdir / "photo.png").read_bytes() == before
+    assert sorted(path.name for path in workdir.iterdir()) == ["photo.color.png", "photo.png"]
 
 
-@pytest.mark.usefixtures("here")
-def test_an_existing_output_is_refused_without_force(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workdir")
+def test_existing_output_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
     Path("photo.color.png").write_text("precious")
-    assert lite("photo.png") == 1
+    assert run_lite("photo.png") == 1
     assert Path("photo.color.png").read_text() == "precious"
     assert "--force" in capsys.readouterr().err
-    assert lite("photo.png", "--force") == 0
-    assert has_colour("photo.color.png")
+    assert run_lite("photo.png", "--force") == 0
+    assert has_color("photo.color.png")
 
 
-@pytest.mark.usefixtures("here")
-def test_compare_puts_before_beside_after() -> None:
-    assert lite("photo.png", "--compare") == 0
+@pytest.mark.usefixtures("workdir")
+def test_compare_writes_input_beside_result() -> None:
+    assert run_lite("photo.png", "--compare") == 0
     both = cv2.imread("photo.color.png")
     assert both.shape == (120, 320, 3)
     np.testing.assert_array_equal(both[:, :160], cv2.imread("photo.png"))
@@ -84,52 +84,52 @@ def test_compare_puts_before_beside_after() -> None:
     )
 
 
-@pytest.mark.usefixtures("here")
-def test_saturation_and_temperature_reach_the_picture() -> None:
-    assert lite("photo.png", "-o", "dull.png", "--saturation", "0") == 0
-    assert lite("photo.png", "-o", "mean.png", "--temperature", "1000") == 0
-    assert not has_colour("dull.png")
+@pytest.mark.usefixtures("workdir")
+def test_saturation_and_temperature_reach_the_result() -> None:
+    assert run_lite("photo.png", "-o", "dull.png", "--saturation", "0") == 0
+    assert run_lite("photo.png", "-o", "mean.png", "--temperature", "1000") == 0
+    assert not has_color("dull.png")
     expected = colorcv.Colorizer("lite", device="cpu", temperature=1000).colorize("photo.png")
     np.testing.assert_array_equal(cv2.imread("mean.png"), expected)
 
 
-def test_a_folder_keeps_its_tree_and_one_bad_file_stops_nothing(
-    here: Path, capsys: pytest.CaptureFixture[str]
+def test_folder_keeps_its_tree_and_a_bad_file_does_not_stop_it(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("album/one.png", "album/deep/er/two.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes((here / "photo.png").read_bytes())
+        Path(name).write_bytes((workdir / "photo.png").read_bytes())
     Path("album/broken.jpg").write_bytes(b"<html>no photo</html>")
     Path("album/notes.txt").write_text("left alone")
-    assert lite("album", "-o", "out") == 1
+    assert run_lite("album", "-o", "out") == 1
     written = sorted(path.as_posix() for path in Path("out").rglob("*") if path.is_file())
     assert written == ["out/deep/er/two.png", "out/one.png"]
-    assert all(has_colour(path) for path in written)
-    told = capsys.readouterr()
-    assert "broken.jpg" in told.err
-    assert "1 other files" in told.err
-    assert sorted(told.out.split()) == written
+    assert all(has_color(path) for path in written)
+    captured = capsys.readouterr()
+    assert "broken.jpg" in captured.err
+    assert "1 other files" in captured.err
+    assert sorted(captured.out.split()) == written
 
 
-@pytest.mark.usefixtures("here")
-def test_sixteen_bits_stay_sixteen() -> None:
+@pytest.mark.usefixtures("workdir")
+def test_16_bit_input_gives_16_bit_output() -> None:
     grey = (cv2.imread("photo.png", cv2.IMREAD_GRAYSCALE).astype(np.uint16) << 8) | 0x5A
     for name in ("deep.png", "deep.tiff"):
         cv2.imwrite(name, grey)
-        assert lite(name, "-o", f"out.{name}") == 0
+        assert run_lite(name, "-o", f"out.{name}") == 0
         assert cv2.imread(f"out.{name}", cv2.IMREAD_UNCHANGED).dtype == np.uint16
 
 
-def test_pipes(here: Path) -> None:
-    piped = command("image", "--model", "lite", "-", data=(here / "photo.png").read_bytes())
+def test_pipes(workdir: Path) -> None:
+    piped = run_command("image", "--model", "lite", "-", data=(workdir / "photo.png").read_bytes())
     assert piped.returncode == 0, piped.stderr
     colored = cv2.imdecode(np.frombuffer(piped.stdout, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(colored, colorcv.colorize("photo.png", model="lite"))
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("workdir")
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected_text"),
     [
         pytest.param(["nowhere.png", "--model", "lite"], 1, "nowhere.png", id="no-such-file"),
         pytest.param(["photo.png", "--model", "big"], 2, "zhang2016", id="no-such-model"),
@@ -143,10 +143,10 @@ def test_pipes(here: Path) -> None:
     ],
 )  # fmt: skip
 def test_exit_codes(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, expected_text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("image", *arguments) == code
-    assert said in capsys.readouterr().err
+    assert expected_text in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["photo.png"]
 
 
@@ -158,7 +158,7 @@ def test_usage_errors_are_two(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_answers_before_anything_heavy_is_imported(option: str) -> None:
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
     code = (
         "import sys\n"
         "from colorcv.cli import main\n"
@@ -167,32 +167,32 @@ def test_answers_before_anything_heavy_is_imported(option: str) -> None:
         "heavy = {'cv2', 'numpy', 'requests'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    told = subprocess.run(
+    captured = subprocess.run(
         [sys.executable, "-c", code, option], check=True, capture_output=True, timeout=60, text=True
     )
-    assert "colorcv" in told.stdout
+    assert "colorcv" in captured.stdout
 
 
 def test_interrupted(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "_color_one", interrupted)
-    assert lite("photo.png") == 130
+    monkeypatch.setattr(commands, "_colorize_image", interrupted)
+    assert run_lite("photo.png") == 130
     assert "interrupted" in capsys.readouterr().err
-    assert [path.name for path in here.iterdir()] == ["photo.png"]
+    assert [path.name for path in workdir.iterdir()] == ["photo.png"]
 
 
 def test_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "--json", "--verify") == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["opencv"]["version"] == cv2.__version__
-    assert facts["opencv"]["line"] in (4, 5)
-    assert {device["name"] for device in facts["devices"]} >= {"cpu", "cuda", "opencl"}
-    assert all(device["reason"] for device in facts["devices"])
-    models = {model["name"]: model for model in facts["models"]}
+    info = json.loads(capsys.readouterr().out)
+    assert info["opencv"]["version"] == cv2.__version__
+    assert info["opencv"]["line"] in (4, 5)
+    assert {device["name"] for device in info["devices"]} >= {"cpu", "cuda", "opencl"}
+    assert all(device["reason"] for device in info["devices"])
+    models = {model["name"]: model for model in info["models"]}
     assert models["lite"]["state"] == "bundled"
     assert models["zhang2016"]["state"] == "absent"
     assert models["zhang2016"]["folder"].startswith(os.environ["COLORCV_HOME"])
@@ -206,29 +206,29 @@ def test_info_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "zhang2016" in text
 
 
-def test_download_of_what_is_here_already(capsys: pytest.CaptureFixture[str]) -> None:
+def test_download_of_a_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("download", "lite") == 0
     assert (Path(capsys.readouterr().out.strip()) / "colorcv_lite.caffemodel").is_file()
 
 
 def test_download_offline(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("download") == 3
-    told = capsys.readouterr().err
-    assert "COLORCV_OFFLINE" in told
-    assert os.environ["COLORCV_HOME"] in told
-    assert "lite" in told
+    captured = capsys.readouterr().err
+    assert "COLORCV_OFFLINE" in captured
+    assert os.environ["COLORCV_HOME"] in captured
+    assert "lite" in captured
 
 
-@pytest.mark.usefixtures("here")
-def test_a_film_among_photos_is_for_another_command(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workdir")
+def test_input_of_another_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     Path("film.mp4").touch()
-    assert lite("film.mp4") == 1
+    assert run_lite("film.mp4") == 1
     assert "colorcv video" in capsys.readouterr().err
     assert run("video", "--model", "lite", "photo.png") == 1
     assert "colorcv image" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("here")
-def test_a_forgotten_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workdir")
+def test_missing_subcommand_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("photo.png", "--model", "lite") == 2
     assert "colorcv image photo.png --model lite" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command for films, run as a user runs it."""
+"""The subcommand ``video``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from colorcv.video import api
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a short grey film, in which the command runs."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder of the command, with a short grey video in it."""
     monkeypatch.chdir(tmp_path)
-    make_film(tmp_path / "film.mp4")
+    make_video(tmp_path / "film.mp4")
     return tmp_path
 
 
-def make_film(path: Path, frames: int = 12) -> None:
+def make_video(path: Path, frames: int = 12) -> None:
     grey = np.random.default_rng(3).integers(40, 216, (12, 16), np.uint8)
-    still = cv2.resize(grey, (256, 160), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(grey, (256, 160), interpolation=cv2.INTER_CUBIC)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
     assert writer.isOpened()
     for index in range(frames):
-        crop = still[20:140, 4 * index : 4 * index + 160]
+        crop = image[20:140, 4 * index : 4 * index + 160]
         writer.write(cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR))
     writer.release()
 
@@ -36,62 +36,64 @@ def run(*arguments: str) -> int:
 
 
 def count_and_size(path: str) -> tuple[int, tuple[int, int]]:
-    film = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(path)
     count, size = 0, (0, 0)
     while True:
-        there, frame = film.read()
+        there, frame = capture.read()
         if not there:
             return count, size
         count, size = count + 1, frame.shape[1::-1]
 
 
-def test_a_film(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = (here / "film.mp4").read_bytes()
+def test_one_video(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (workdir / "film.mp4").read_bytes()
     assert run("film.mp4") == 0
-    told = capsys.readouterr()
-    assert told.out == "film.color.mp4\n"
-    assert "12 frames" in told.err
-    assert "sound: " in told.err
+    captured = capsys.readouterr()
+    assert captured.out == "film.color.mp4\n"
+    assert "12 frames" in captured.err
+    assert "sound: " in captured.err
     assert count_and_size("film.color.mp4") == (12, (160, 120))
-    assert (here / "film.mp4").read_bytes() == before
-    assert sorted(path.name for path in here.iterdir()) == ["film.color.mp4", "film.mp4"]
+    assert (workdir / "film.mp4").read_bytes() == before
+    assert sorted(path.name for path in workdir.iterdir()) == ["film.color.mp4", "film.mp4"]
 
 
-@pytest.mark.usefixtures("here")
-def test_options_reach_the_film() -> None:
+@pytest.mark.usefixtures("workdir")
+def test_options_reach_the_video() -> None:
     assert run("film.mp4", "-o", "both.mp4", "--compare", "--start", "0.3", "--end", "0.8") == 0
     count, size = count_and_size("both.mp4")
     assert size == (320, 120)
     assert 4 <= count <= 6
     assert run("film.mp4", "-o", "grey.mp4", "--saturation", "0") == 0
-    film = cv2.VideoCapture("grey.mp4")
-    _, frame = film.read()
+    capture = cv2.VideoCapture("grey.mp4")
+    _, frame = capture.read()
     assert np.ptp(frame.astype(int), axis=2).max() < 8
 
 
-def test_a_folder_one_after_the_other_and_a_broken_one(
-    here: Path, capsys: pytest.CaptureFixture[str]
+def test_broken_file_in_a_folder_does_not_stop_the_others(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / "reels" / "old").mkdir(parents=True)
-    make_film(here / "reels" / "old" / "one.avi", frames=4)
-    make_film(here / "reels" / "two.mp4", frames=4)
-    (here / "reels" / "broken.mp4").write_bytes(b"no film at all")
+    (workdir / "reels" / "old").mkdir(parents=True)
+    make_video(workdir / "reels" / "old" / "one.avi", frames=4)
+    make_video(workdir / "reels" / "two.mp4", frames=4)
+    (workdir / "reels" / "broken.mp4").write_bytes(b"no film at all")
     assert run("reels", "-o", "out") == 1
     assert "broken.mp4" in capsys.readouterr().err
-    made = sorted(p.relative_to("out").with_suffix("").as_posix() for p in Path("out").rglob("*.*"))
-    assert made == ["old/one", "two"]
+    written = sorted(
+        p.relative_to("out").with_suffix("").as_posix() for p in Path("out").rglob("*.*")
+    )
+    assert written == ["old/one", "two"]
 
 
-@pytest.mark.usefixtures("here")
-def test_preview_writes_stills() -> None:
+@pytest.mark.usefixtures("workdir")
+def test_preview_writes_images() -> None:
     assert run("film.mp4", "--preview", "3", "--compare", "-o", "stills/") == 0
     stills = sorted(Path("stills").iterdir())
     assert [path.name for path in stills] == ["film.01.png", "film.02.png", "film.03.png"]
     assert all(cv2.imread(str(path)).shape == (120, 320, 3) for path in stills)
 
 
-@pytest.mark.usefixtures("here")
-def test_an_existing_film_is_refused_without_force(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workdir")
+def test_existing_output_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
     Path("film.color.mp4").write_text("precious")
     assert run("film.mp4") == 1
     assert Path("film.color.mp4").read_text() == "precious"
@@ -100,9 +102,9 @@ def test_an_existing_film_is_refused_without_force(capsys: pytest.CaptureFixture
     assert count_and_size("film.color.mp4")[0] == 12
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("workdir")
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected_text"),
     [
         pytest.param(["nowhere.mp4"], 1, "nowhere.mp4", id="missing"),
         pytest.param(["-"], 1, "piped", id="no-pipes"),
@@ -111,10 +113,10 @@ def test_an_existing_film_is_refused_without_force(capsys: pytest.CaptureFixture
     ],
 )
 def test_exit_codes(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, expected_text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == code
-    assert said in capsys.readouterr().err
+    assert expected_text in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["film.mp4"]
 
 
@@ -125,16 +127,16 @@ def test_counts_start_at_one(option: str) -> None:
     assert stop.value.code == 2
 
 
-def test_interrupted_leaves_no_half_film(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_leaves_no_partial_output(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     travel = api.travel
 
-    def interrupted(road: object, track: object, clock: object, progress: object) -> None:
+    def interrupted(transcode: object, track: object, timer: object, progress: object) -> None:
         def stop(done: int, total: int | None) -> None:
             if done >= 5:
                 raise KeyboardInterrupt
 
-        travel(road, track, clock, stop)  # type: ignore[arg-type]
+        travel(transcode, track, timer, stop)  # type: ignore[arg-type]
 
     monkeypatch.setattr(api, "travel", interrupted)
     assert run("film.mp4") == 130
-    assert [path.name for path in here.iterdir()] == ["film.mp4"]
+    assert [path.name for path in workdir.iterdir()] == ["film.mp4"]

@@ -1,4 +1,4 @@
-"""Which files are taken and where results go."""
+"""Input files, output paths and files passed over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from colorcv.cli.jobs import Job, plan
+from colorcv.cli.jobs import Job, plan_batch
 from colorcv.errors import OptionError
 
 SUFFIXES = {".png", ".jpg"}
@@ -25,11 +25,11 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def jobs(inputs: list[str], output: str | None) -> list[tuple[str | None, str | None]]:
-    found = plan(inputs, output, suffixes=SUFFIXES)
-    assert found.problems == []
+    batch = plan_batch(inputs, output, suffixes=SUFFIXES)
+    assert batch.problems == []
     return [
         (job.source and job.source.as_posix(), job.target and job.target.as_posix())
-        for job in found.jobs
+        for job in batch.jobs
     ]
 
 
@@ -68,20 +68,20 @@ def jobs(inputs: list[str], output: str | None) -> list[tuple[str | None, str | 
         ),
     ],
 )  # fmt: skip
-def test_where_results_go(
+def test_output_paths(
     inputs: list[str], output: str | None, expected: list[tuple[str | None, str | None]]
 ) -> None:
     assert jobs(inputs, output) == expected
 
 
 @pytest.mark.usefixtures("tree")
-def test_files_passed_over_are_counted() -> None:
-    assert plan(["in"], "out", suffixes=SUFFIXES).left_alone == 3
+def test_skipped_files_are_counted() -> None:
+    assert plan_batch(["in"], "out", suffixes=SUFFIXES).skipped == 3
 
 
 @pytest.mark.usefixtures("tree")
 @pytest.mark.parametrize(
-    ("inputs", "output", "kept", "said"),
+    ("inputs", "output", "kept", "expected_text"),
     [
         pytest.param(["nowhere.png"], None, 0, "no such file", id="missing"),
         pytest.param(["in"], "-", 0, "folder cannot go to standard output", id="folder-to-stdout"),
@@ -91,37 +91,35 @@ def test_files_passed_over_are_counted() -> None:
         pytest.param(["one.png", "in/a.jpg"], "-", 1, "standard output", id="two-to-stdout"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    inputs: list[str], output: str | None, kept: int, said: str
-) -> None:
-    found = plan(inputs, output, suffixes=SUFFIXES)
-    assert len(found.jobs) == kept
-    assert all(said in problem for problem in found.problems)
-    assert found.problems
+def test_problems(inputs: list[str], output: str | None, kept: int, expected_text: str) -> None:
+    batch = plan_batch(inputs, output, suffixes=SUFFIXES)
+    assert len(batch.jobs) == kept
+    assert all(expected_text in problem for problem in batch.problems)
+    assert batch.problems
 
 
-def test_links_in_circles_end(tree: Path) -> None:
+def test_circular_links(tree: Path) -> None:
     os.symlink(tree / "in", tree / "in" / "b" / "loop")
-    assert len(plan(["in"], "out", suffixes=SUFFIXES).jobs) == 3
+    assert len(plan_batch(["in"], "out", suffixes=SUFFIXES).jobs) == 3
 
 
-def test_a_linked_file_is_taken_once_by_each_name(tree: Path) -> None:
+def test_linked_file_is_an_input(tree: Path) -> None:
     os.symlink(tree / "one.png", tree / "in" / "link.png")
     assert (
         Job(Path("in/link.png"), Path("out/link.png"))
-        in plan(["in"], "out", suffixes=SUFFIXES).jobs
+        in plan_batch(["in"], "out", suffixes=SUFFIXES).jobs
     )
 
 
 @pytest.mark.usefixtures("tree")
 @pytest.mark.parametrize("output", ["new.png", "one.png"])
-def test_several_inputs_are_not_put_into_a_file(output: str) -> None:
+def test_several_inputs_need_a_folder(output: str) -> None:
     with pytest.raises(OptionError, match="folder"):
-        plan(["one.png", "in/a.jpg"], output, suffixes=SUFFIXES)
+        plan_batch(["one.png", "in/a.jpg"], output, suffixes=SUFFIXES)
 
 
 @pytest.mark.usefixtures("tree")
-def test_results_among_several_files_are_left_alone_and_said() -> None:
-    found = plan(["in/a.jpg", "in/old.color.jpg"], None, suffixes=SUFFIXES)
-    assert [job.source for job in found.jobs] == [Path("in/a.jpg")]
-    assert "in/old.color.jpg" in found.notes[0]
+def test_earlier_results_among_several_files_are_skipped() -> None:
+    batch = plan_batch(["in/a.jpg", "in/old.color.jpg"], None, suffixes=SUFFIXES)
+    assert [job.source for job in batch.jobs] == [Path("in/a.jpg")]
+    assert "in/old.color.jpg" in batch.notes[0]

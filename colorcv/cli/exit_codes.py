@@ -1,0 +1,17 @@
+"""Exit codes of the command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """What the command returns to the shell."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    NO_MODEL = 3
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report it
