@@ -64,7 +64,7 @@ def run_once(net: cv2.dnn.Net, blob: Any) -> Any:
 
 def forms(graph: Graph, names: list[str], rounds: int) -> str:
     """The network alone: each form of its graph on each device."""
-    lightness = caffe_writer.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
+    lightness = caffe_writer.sample_lightness(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
     blob = (lightness - 50)[None, None]
     labels, works, refused = [], [], []
     for name in names:
@@ -120,12 +120,12 @@ def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
     rows = []
     for size_wh in SIZES:
         size = f"{size_wh[0]} × {size_wh[1]}"
-        picture = cv2.resize(photo, size_wh, interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(photo, size_wh, interpolation=cv2.INTER_CUBIC)
         works: list[Callable[[], Any]] = []
         for colorizer in colorizers.values():
-            lightness = caffe_writer.picture(colorizer.input_hw, seed=3)
+            lightness = caffe_writer.sample_lightness(colorizer.input_hw, seed=3)
             works += [
-                partial(colorizer.colorize, picture),
+                partial(colorizer.colorize, image),
                 partial(colorizer.predict_ab, lightness),
             ]
         times = in_turn(works, rounds)

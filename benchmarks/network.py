@@ -110,7 +110,7 @@ def main() -> None:
                 nets[name] = cv2.dnn.readNetFromONNX(onnx.encode(FORMS[name](graph)))
             except cv2.error as err:
                 print(f"- {name}: refused by this OpenCV ({str(err).strip()[:80]})")
-        lightness = caffe_writer.picture(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
+        lightness = caffe_writer.sample_lightness(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
     blob = (lightness - 50)[None, None]
     times: dict[str, list[float]] = {name: [] for name in nets}
     answers = {}

@@ -19,7 +19,7 @@ SHARED_FILMS = {"bbb480p_cuts_audio.mp4": (45, 138), "intel_person_15s.mp4": ()}
 def propagate(
     lightness: list[Float32], ab: list[Float32], **options: object
 ) -> tuple[list[Float32], ChromaPropagator]:
-    track = ChromaPropagator(films.truth_of(lightness, ab), **options)  # type: ignore[arg-type]
+    track = ChromaPropagator(films.exact_network(lightness, ab), **options)  # type: ignore[arg-type]
     answers = list(track.propagate(enumerate(lightness)))
     assert [tag for tag, _, _ in answers] == list(range(len(lightness)))
     assert all(mine is theirs for (_, mine, _), theirs in zip(answers, lightness, strict=True))
@@ -134,7 +134,7 @@ class TestDelay:
                 taken += 1
                 yield None, plane
 
-        track = ChromaPropagator(films.truth_of(lightness, ab), keyframe_interval=interval)
+        track = ChromaPropagator(films.exact_network(lightness, ab), keyframe_interval=interval)
         for given, _ in enumerate(track.propagate(source())):  # type: ignore[arg-type]
             assert taken - given - 1 <= (interval - 1 if interval == 1 else interval)
 

@@ -1,6 +1,6 @@
 """Picture files, arrays and films made to harm: coloured or refused, and never written to.
 
-The long runs are commands: `python -m tests.fuzz.run picture COUNT`, `metadata`, `film`.
+The long runs are commands: `python -m tests.fuzz.run image COUNT`, `metadata`, `video`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from colorcv.errors import ImageError
 from colorcv.image.decoding import decode_image
 from colorcv.image.metadata import extract
 from colorcv.video.api import colorize_video, preview
-from tests.fuzz import films
-from tests.fuzz.pictures import bombs, corpus, png
+from tests.fuzz import videos
+from tests.fuzz.images import bombs, corpus, png
 from tests.fuzz.run import run_inputs
 
 OLD_OPENCV = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 12)
@@ -228,7 +228,7 @@ def test_odd_arrays_give_what_plain_ones_give(
     assert view.tobytes() == before
 
 
-@pytest.mark.parametrize(("name", "count"), [("picture", 300), ("metadata", 1000), ("film", 60)])
+@pytest.mark.parametrize(("name", "count"), [("image", 300), ("metadata", 1000), ("video", 60)])
 def test_a_short_run(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,14 +242,14 @@ def test_a_short_run(
 @pytest.mark.parametrize("value", [-1, 1e9, 1e300, float("inf"), float("nan"), "1"])
 def test_times_that_no_film_has(option: str, value: Any, tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
-    film.write_bytes(films.corpus()[0])
+    film.write_bytes(videos.corpus()[0])
     with pytest.raises(colorcv.OptionError, match=rf"{option} is a time in seconds, 0 to 1e\+08"):
-        colorize_video(film, colorizer=films.OneColor(), **{option: value})
+        colorize_video(film, colorizer=videos.FakeColorizer(), **{option: value})
     assert list(tmp_path.iterdir()) == [film]
 
 
 @pytest.mark.parametrize("count", [12, 1_000_000_000])
 def test_more_stills_than_frames(count: int, tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
-    film.write_bytes(films.corpus()[0])
-    assert len(list(preview(film, count, colorizer=films.OneColor()))) == 12
+    film.write_bytes(videos.corpus()[0])
+    assert len(list(preview(film, count, colorizer=videos.FakeColorizer()))) == 12

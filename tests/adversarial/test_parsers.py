@@ -20,7 +20,7 @@ from colorcv import network
 from colorcv.errors import ModelFormatError
 from colorcv.network.caffe import caffemodel, prototxt
 from tests.fuzz.messages import varint
-from tests.fuzz.run import run_inputs, try_one
+from tests.fuzz.run import run_input, run_inputs
 from tests.fuzz.seeds import TINY, tiny_weights
 from tests.fuzz.targets import TARGETS
 from tests.reference import small
@@ -150,7 +150,7 @@ def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
     name = path.name.partition("-")[0]
     copy = tmp_path / "input"
     copy.write_bytes(path.read_bytes())
-    _, problem = try_one(TARGETS[name], copy)
+    _, problem = run_input(TARGETS[name], copy)
     assert not problem or problem[0].isdigit(), problem  # seconds and memory are the long run's
 
 

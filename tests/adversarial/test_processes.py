@@ -19,7 +19,14 @@ import pytest
 
 import colorcv
 from tests.helpers.faulty_server import LyingServer
-from tests.helpers.model_files import CONTENTS, NAME, WEIGHTS, check_folder, parts, put_small_ones
+from tests.helpers.model_files import (
+    CONTENTS,
+    NAME,
+    WEIGHTS,
+    check_folder,
+    parts,
+    write_small_files,
+)
 
 ROOT = Path(colorcv.__file__).parents[1]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and fork")
@@ -235,7 +242,7 @@ def test_where_no_thread_is_to_be_had(
 def test_interrupting_a_download(server: LyingServer, tmp_path: Path) -> None:
     """What has arrived is kept, and the next process goes on from there."""
     folder = tmp_path / NAME
-    put_small_ones(folder)
+    write_small_files(folder)
     server.pace.seconds = 0.1  # two seconds for the weights
     child = [
         sys.executable,

@@ -48,7 +48,7 @@ def model(request: pytest.FixtureRequest) -> str | colorcv.ModelFiles:
 
 
 def lightness_for(colorizer: colorcv.Colorizer, seed: int = 0) -> Array:
-    return caffe_writer.picture(colorizer.input_hw, seed)
+    return caffe_writer.sample_lightness(colorizer.input_hw, seed)
 
 
 def test_auto_takes_cuda_and_says_why(model: str | colorcv.ModelFiles) -> None:

@@ -14,7 +14,7 @@ def steer(name: str, count: int, seed: int) -> int:
     """Run `count` inputs; libFuzzer writes what it finds to the folder it runs in and exits."""
     import atheris
 
-    from tests.fuzz.run import try_one
+    from tests.fuzz.run import run_input
     from tests.fuzz.targets import TARGETS
 
     target = TARGETS[name]
@@ -26,7 +26,7 @@ def steer(name: str, count: int, seed: int) -> int:
 
     def test(data: bytes) -> None:
         path.write_bytes(data)
-        _, problem = try_one(target, path)
+        _, problem = run_input(target, path)
         # Compiled with counters, the code is several times slower: only the hopeless counts.
         if problem and not problem.endswith(" s"):
             raise AssertionError(problem)

@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.fuzz.targets import TARGETS, Target
 
-__all__ = ["Result", "run_inputs", "try_one"]
+__all__ = ["Result", "run_input", "run_inputs"]
 
 MEMORY_MB, SECONDS, GIVE_UP_S = 64, 1.0, 20
 FOUND = Path("fuzz-findings")
@@ -32,7 +32,7 @@ Result = dict[str, Any]
 NOTHING: Result = {"tried": 0, "taken": 0, "slowest_s": 0.0, "grown_mb": 0.0}
 
 
-def try_one(target: Target, path: Path) -> tuple[bool, str]:
+def run_input(target: Target, path: Path) -> tuple[bool, str]:
     """Run one input; say whether it was taken, and what is wrong with what came of it."""
     before = _peak_mb()
     start = time.process_time()
@@ -71,7 +71,7 @@ def run_inputs(
         if give_up_s:
             signal.setitimer(signal.ITIMER_VIRTUAL, give_up_s)
         start = time.process_time()
-        taken, problem = try_one(target, path)
+        taken, problem = run_input(target, path)
         result["slowest_s"] = max(result["slowest_s"], time.process_time() - start)
         peak = peak or _peak_mb()  # with all that is loaded at the first input
         result["grown_mb"] = round(_peak_mb() - peak, 1)

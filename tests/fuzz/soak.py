@@ -72,7 +72,7 @@ def _built(colorizer: colorcv.Colorizer) -> Iterator[None]:
         yield
 
 
-def endure(kind: str, count: int, *, warm_up: int | None = None) -> Iterator[dict[str, float]]:
+def soak(kind: str, count: int, *, warm_up: int | None = None) -> Iterator[dict[str, float]]:
     """Do the work `count` times after the warm-up, and again; megabytes before, after, at most."""
     work = {"small": _small, "large": _large, "frames": _frames, "built": _built}[kind]
     steps = work(colorcv.Colorizer("lite", device="cpu"))
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
-    rounds = endure(args.kind, args.count, warm_up=args.warm_up)
+    rounds = soak(args.kind, args.count, warm_up=args.warm_up)
     for found in itertools.islice(rounds, args.rounds):
         sys.stdout.write(
             f"{args.kind} {args.count}: {found['before']:.0f} MB before, "

@@ -16,12 +16,12 @@ from colorcv.errors import ImageError, ModelFormatError, VideoError
 from colorcv.image.decoding import decode_image
 from colorcv.image.metadata import embed, extract, for_result
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
-from tests.fuzz import films
-from tests.fuzz.films import run_film
+from tests.fuzz import videos
+from tests.fuzz.images import corpus
 from tests.fuzz.messages import changed_message
 from tests.fuzz.mutate import changed_bytes, changed_text
-from tests.fuzz.pictures import corpus
 from tests.fuzz.seeds import TINY, random_network, tiny_weights
+from tests.fuzz.videos import run_video
 from tests.reference import caffe_writer, small
 
 __all__ = ["TARGETS", "Target"]
@@ -46,7 +46,7 @@ class Target:
 
 @cache
 def _caffemodels() -> list[bytes]:
-    return [caffe_writer.encoded(tiny_weights(), encoding) for encoding in caffe_writer.ENCODINGS]
+    return [caffe_writer.encode(tiny_weights(), encoding) for encoding in caffe_writer.ENCODINGS]
 
 
 @cache
@@ -99,7 +99,7 @@ def _make_network(rng: random.Random) -> bytes:
     if rng.random() < 0.3:
         text = changed_text(rng, text)
     with np.errstate(over="ignore"):
-        model = caffe_writer.encoded(weights, rng.choice(("packed", "half", "unpacked")))
+        model = caffe_writer.encode(weights, rng.choice(("packed", "half", "unpacked")))
     if rng.random() < 0.2:
         model = changed_message(rng, model, _MESSAGES)
     return text.encode() + b"\0\0" + model
@@ -118,30 +118,30 @@ def _run_network(path: Path) -> None:
     if sum(np.prod(node.shape) for node in graph.nodes) > 3_000_000:
         return
     net = network.load(*files, small.CENTERS, device="cpu")
-    assert net.predict_ab(caffe_writer.picture(net.input_hw)).shape == (*net.output_hw, 2)
+    assert net.predict_ab(caffe_writer.sample_lightness(net.input_hw)).shape == (*net.output_hw, 2)
 
 
 def _make_centers(rng: random.Random) -> bytes:
     return changed_bytes(rng, small.CENTERS.read_bytes())
 
 
-def _make_picture(rng: random.Random) -> bytes:
+def _make_image(rng: random.Random) -> bytes:
     return changed_bytes(rng, rng.choice(corpus()))
 
 
-def _make_film(rng: random.Random) -> bytes:
-    return changed_bytes(rng, rng.choice(films.corpus()))
+def _make_video(rng: random.Random) -> bytes:
+    return changed_bytes(rng, rng.choice(videos.corpus()))
 
 
-def _run_picture(path: Path) -> None:
+def _run_image(path: Path) -> None:
     from colorcv.image.source import SourceImage
 
     pixels = decode_image(path.read_bytes(), "fuzzed").pixels
     if pixels.size > 1_000_000:
         return
-    picture = SourceImage(pixels)
-    assert np.isfinite(picture.lightness_at((16, 24))).all()
-    colored = picture.colored(np.full((4, 6, 2), 30, np.float32))
+    image = SourceImage(pixels)
+    assert np.isfinite(image.lightness_at((16, 24))).all()
+    colored = image.colored(np.full((4, 6, 2), 30, np.float32))
     assert colored.shape[:2] == pixels.shape[:2]
 
 
@@ -155,8 +155,8 @@ def _run_metadata(path: Path) -> None:
 def _hosts() -> list[bytes]:
     import cv2
 
-    picture = np.zeros((2, 2, 3), np.uint8)
-    return [cv2.imencode(s, picture)[1].tobytes() for s in (".png", ".jpg")]
+    image = np.zeros((2, 2, 3), np.uint8)
+    return [cv2.imencode(s, image)[1].tobytes() for s in (".png", ".jpg")]
 
 
 _NETWORK = [
@@ -188,7 +188,7 @@ TARGETS = {
     ),
     "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
     "network": Target(_make_network, _run_network, ModelFormatError),
-    "picture": Target(_make_picture, _run_picture, ImageError),
-    "film": Target(_make_film, run_film, VideoError),
-    "metadata": Target(_make_picture, _run_metadata, ImageError, ("colorcv.image.metadata",)),
+    "image": Target(_make_image, _run_image, ImageError),
+    "video": Target(_make_video, run_video, VideoError),
+    "metadata": Target(_make_image, _run_metadata, ImageError, ("colorcv.image.metadata",)),
 }

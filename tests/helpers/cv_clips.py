@@ -34,7 +34,7 @@ def opencv_clip(path: Path, count: int = 20, hw: tuple[int, int] = (48, 64)) -> 
     return made
 
 
-def whole(path: Path) -> int:
+def count_frames(path: Path) -> int:
     capture, count = cv2.VideoCapture(str(path)), 0
     while capture.grab():
         count += 1

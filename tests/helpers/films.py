@@ -44,7 +44,7 @@ def panning_scene(
     return views, answers
 
 
-def truth_of(lightness: list[Float32], ab: list[Float32]) -> Callable[[Float32], Float32]:
+def exact_network(lightness: list[Float32], ab: list[Float32]) -> Callable[[Float32], Float32]:
     """A network that knows these very lightness arrays and answers with their true chroma."""
     known = {id(plane): answer for plane, answer in zip(lightness, ab, strict=True)}
     return lambda plane: known[id(plane)]
@@ -108,7 +108,7 @@ def read_film(path: str) -> tuple[list[Float32], list[Float32]]:
         ab.append(cv2.resize(lab[..., 1:], (SMALL, SMALL), interpolation=cv2.INTER_AREA))
 
 
-class StandIn:
+class FakeColorizer:
     """A Colorizer whose small network is a formula: ab follows the lightness."""
 
     input_hw = (64, 64)

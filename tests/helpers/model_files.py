@@ -38,7 +38,7 @@ def register(addresses: dict[str, Iterable[str]]) -> Model:
     return MODELS[NAME]
 
 
-def put_small_ones(folder: Path) -> None:
+def write_small_files(folder: Path) -> None:
     """Leave only the weights to be downloaded."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in CONTENTS.items():

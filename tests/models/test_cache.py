@@ -22,7 +22,14 @@ from colorcv.errors import ChecksumError, DownloadError, ModelFormatError, Optio
 from colorcv.models import ModelFiles, cache, download, hashes, models, resolve, verify
 from colorcv.models.registry import MODELS
 from tests.helpers.faulty_server import HTML, LFS
-from tests.helpers.model_files import CONTENTS, NAME, WEIGHTS, part_path, put_small_ones, register
+from tests.helpers.model_files import (
+    CONTENTS,
+    NAME,
+    WEIGHTS,
+    part_path,
+    register,
+    write_small_files,
+)
 
 CONTENT = CONTENTS[WEIGHTS]
 
@@ -32,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a registered model, with all its files put there by hand."""
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path))
     register({})
-    put_small_ones(tmp_path / NAME)
+    write_small_files(tmp_path / NAME)
     (tmp_path / NAME / WEIGHTS).write_bytes(CONTENT)
     yield tmp_path / NAME
     MODELS.pop(NAME, None)

@@ -21,8 +21,8 @@ from tests.helpers.model_files import (
     check_folder,
     part_path,
     parts,
-    put_small_ones,
     register,
+    write_small_files,
 )
 
 CONTENT = CONTENTS[WEIGHTS]
@@ -136,7 +136,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    put_small_ones(tmp_path / "home" / NAME)
+    write_small_files(tmp_path / "home" / NAME)
     yield tmp_path / "home" / NAME
     MODELS.pop(NAME, None)
 

@@ -25,8 +25,8 @@ from tests.helpers.model_files import (
     check_folder,
     part_path,
     parts,
-    put_small_ones,
     register,
+    write_small_files,
 )
 
 CONTENT = CONTENTS[WEIGHTS]
@@ -84,7 +84,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
 def test_a_disk_that_fills_up(
     small_disk: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_small_ones(small_disk / NAME)
+    write_small_files(small_disk / NAME)
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     no_room_seen(monkeypatch)
     with pytest.raises(DownloadError, match="No space left on device") as caught:
@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up(
 def test_a_disk_that_fills_up_in_a_process(home: Path, server: LyingServer) -> None:
     """The same by a limit on the size of files, which needs no rights."""
     pytest.importorskip("resource", reason="Windows has no limits on file sizes")
-    put_small_ones(home / NAME)
+    write_small_files(home / NAME)
     child = [
         sys.executable,
         "-m",
@@ -133,7 +133,7 @@ def test_a_read_only_folder_with_the_right_files_is_enough(
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     folder = small_disk / NAME
-    put_small_ones(folder)
+    write_small_files(folder)
     (folder / WEIGHTS).write_bytes(CONTENT)
     register({})
     before = sorted(folder.iterdir())
@@ -148,7 +148,7 @@ def test_a_read_only_folder_is_told_before_the_first_byte(
     small_disk: Path, server: LyingServer
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
-    put_small_ones(small_disk / NAME)
+    write_small_files(small_disk / NAME)
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(DownloadError, match="Read-only file system") as caught:
@@ -200,7 +200,7 @@ def test_a_file_in_place_of_the_folder(
 def test_what_is_kept_counts_for_the_space_needed(
     home: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_small_ones(home / NAME)
+    write_small_files(home / NAME)
     part_path(home / NAME).write_bytes(CONTENT[:200_000])
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     free = SimpleNamespace(free=99_999)

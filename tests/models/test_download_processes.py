@@ -28,8 +28,8 @@ from tests.helpers.model_files import (
     check_folder,
     part_path,
     parts,
-    put_small_ones,
     register,
+    write_small_files,
 )
 
 CONTENT = CONTENTS[WEIGHTS]
@@ -116,7 +116,7 @@ def test_a_part_without_locks_is_gone_on_with_when_it_is_old(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(locks, "_try_lock", no_locks)
-    put_small_ones(folder)
+    write_small_files(folder)
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     part_path(folder).write_bytes(CONTENT[:1000])
     long_ago = time.time() - 2 * partial.ABANDONED_S
@@ -127,7 +127,7 @@ def test_a_part_without_locks_is_gone_on_with_when_it_is_old(
 
 
 def test_the_part_of_a_living_process_is_left_alone(folder: Path, server: LyingServer) -> None:
-    put_small_ones(folder)
+    write_small_files(folder)
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     path = part_path(folder, "1-alive")
     with path.open("wb") as alive:
@@ -143,7 +143,7 @@ def test_a_holder_that_hangs_is_not_waited_for_forever(
     folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE_S", 0.3)
-    put_small_ones(folder)
+    write_small_files(folder)
     register({WEIGHTS: [server.address("honest", WEIGHTS)]})
     told: list[int] = []
     part_path(folder, "1-alive").write_bytes(CONTENT[:1000])
@@ -158,7 +158,7 @@ def test_a_holder_that_hangs_is_not_waited_for_forever(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_a_killed_process_is_gone_on_from_where_it_was(folder: Path, server: LyingServer) -> None:
-    put_small_ones(folder)
+    write_small_files(folder)
     first = start(folder, f"{server.base}/stall@0.5,honest")
     try:
         end = time.monotonic() + 30
@@ -180,7 +180,7 @@ def test_a_killed_process_is_gone_on_from_where_it_was(folder: Path, server: Lyi
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_random_kills_end_with_no_file_or_the_right_one(folder: Path, server: LyingServer) -> None:
     """Only the right bytes under the final name, and no byte that is here asked for again."""
-    put_small_ones(folder)
+    write_small_files(folder)
     chance = random.Random(KILLS)
     server.pace.seconds = 0.004
     started = killed = finished = 0

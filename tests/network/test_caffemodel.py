@@ -25,7 +25,7 @@ def write(tmp_path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("encoding", caffe_writer.ENCODINGS)
 def test_every_encoding_gives_the_same_blobs(tmp_path: Path, encoding: str) -> None:
     weights = small.weights()
-    layers = caffemodel.read(write(tmp_path, caffe_writer.encoded(weights, encoding)))
+    layers = caffemodel.read(write(tmp_path, caffe_writer.encode(weights, encoding)))
     assert layers.keys() == weights.keys()
     for name, blobs in weights.items():
         for found, blob in zip(layers[name], blobs, strict=True):
@@ -35,13 +35,13 @@ def test_every_encoding_gives_the_same_blobs(tmp_path: Path, encoding: str) -> N
 
 @pytest.mark.parametrize("encoding", caffe_writer.ENCODINGS)
 def test_blobs_are_views_into_the_map(tmp_path: Path, encoding: str) -> None:
-    layers = caffemodel.read(write(tmp_path, caffe_writer.encoded(small.weights(), encoding)))
+    layers = caffemodel.read(write(tmp_path, caffe_writer.encode(small.weights(), encoding)))
     assert not any(blob.values.flags.owndata for blobs in layers.values() for blob in blobs)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_the_file_is_let_go_with_the_blobs(tmp_path: Path) -> None:
-    path = write(tmp_path, caffe_writer.encoded(small.weights()))
+    path = write(tmp_path, caffe_writer.encode(small.weights()))
     layers = caffemodel.read(path)
     assert str(path) in Path("/proc/self/maps").read_text()
     del layers
@@ -120,7 +120,7 @@ def test_several_packed_chunks_are_joined(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.data())
 def test_damaged_files_are_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    content = bytearray(caffe_writer.encoded({"a": [np.ones((2, 3), "f4")] * 2, "b": [np.ones(4)]}))
+    content = bytearray(caffe_writer.encode({"a": [np.ones((2, 3), "f4")] * 2, "b": [np.ones(4)]}))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     stop = data.draw(st.integers(1, len(content)))

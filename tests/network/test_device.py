@@ -18,9 +18,9 @@ from colorcv import network
 from colorcv.errors import DeviceError, OptionError
 from colorcv.network import device
 from tests.reference import small
-from tests.reference.caffe_writer import picture
+from tests.reference.caffe_writer import sample_lightness
 
-LIGHTNESS = picture((16, 24))
+LIGHTNESS = sample_lightness((16, 24))
 CUDA = (cv2.dnn.DNN_BACKEND_CUDA, [cv2.dnn.DNN_TARGET_CUDA, cv2.dnn.DNN_TARGET_CUDA_FP16])
 Behaviour = Callable[[np.ndarray, int], np.ndarray]
 

@@ -17,7 +17,7 @@ from colorcv.network import onnx
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from tests.network.test_rewrites import HEAD, TAIL, conv, point
 from tests.reference import onnx_reference, small
-from tests.reference.caffe_writer import encoded, picture
+from tests.reference.caffe_writer import encode, sample_lightness
 
 # Long runs by hand: COLORCV_FUZZ=20000 python -m pytest tests/network/test_importer_fuzz.py
 EXAMPLES = int(os.environ.get("COLORCV_FUZZ", "60"))
@@ -85,7 +85,7 @@ class Case:
 def test_random_networks(data: st.DataObject) -> None:
     case = Case(data.draw)
     with tempfile.TemporaryDirectory() as folder:
-        files = small.write(Path(folder), prototxt=case.text, caffemodel_bytes=encoded(case.blobs))
+        files = small.write(Path(folder), prototxt=case.text, caffemodel_bytes=encode(case.blobs))
         try:
             net = network.load(*files, device="cpu")
         except ModelFormatError as err:
@@ -98,6 +98,6 @@ def test_random_networks(data: st.DataObject) -> None:
             centers.read(files[2]),
             weights_file=str(files[1]),
         )
-    lightness = picture(case.size)
+    lightness = sample_lightness(case.size)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
     np.testing.assert_allclose(net.predict_ab(lightness), expected, atol=0.02)

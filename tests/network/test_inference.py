@@ -46,7 +46,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seeded:
     path = tmp_path_factory.mktemp("seeded") / "seeded.caffemodel"
     weights = caffe_writer.seeded_weights()
     caffe_writer.write(path, weights)
-    lightness = caffe_writer.picture(seed=3)
+    lightness = caffe_writer.sample_lightness(seed=3)
     reference = onnx_reference.build(weights, np.load(CENTERS), caffe_writer.SCALE)
     ab = onnx_reference.run_ab(reference, lightness)
     return Seeded(weights, (PROTOTXT, path, CENTERS), lightness, ab)
@@ -113,7 +113,7 @@ def test_low_memory_gives_the_same_answers(seeded: Seeded) -> None:
 
 
 def test_another_size_and_temperature(seeded: Seeded) -> None:
-    lightness = caffe_writer.picture((256, 320))
+    lightness = caffe_writer.sample_lightness((256, 320))
     net = network.load(*seeded.files, input_hw=(256, 320), temperature=0.5)
     reference = onnx_reference.build(seeded.weights, np.load(CENTERS), 2.0, (256, 320))
     assert net.output_hw == (64, 80)
@@ -125,7 +125,7 @@ def test_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(onnx, "LARGE", 1)
     folder = tmp_path / "größe 大 ' %s"
     folder.mkdir()
-    lightness = caffe_writer.picture((16, 24))
+    lightness = caffe_writer.sample_lightness((16, 24))
     for low_memory in (False, True):
         net = network.load(*small.write(folder), low_memory=low_memory)
         np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
@@ -151,7 +151,7 @@ def test_lite_against_opencvs_caffe_importer() -> None:
 
 def test_a_batch_gives_what_one_by_one_gives(tmp_path: Path) -> None:
     net = network.load(*small.write(tmp_path))
-    batch = np.stack([caffe_writer.picture((16, 24), seed) for seed in range(5)])
+    batch = np.stack([caffe_writer.sample_lightness((16, 24), seed) for seed in range(5)])
     together = net.predict_ab(batch)
     assert together.dtype == np.float32
     for lightness, ab in zip(batch, together, strict=True):
@@ -161,7 +161,7 @@ def test_a_batch_gives_what_one_by_one_gives(tmp_path: Path) -> None:
 
 def test_the_callers_array_is_left_alone(tmp_path: Path) -> None:
     net = network.load(*small.write(tmp_path))
-    lightness = caffe_writer.picture((16, 24))
+    lightness = caffe_writer.sample_lightness((16, 24))
     lightness.flags.writeable = False
     expected = net.predict_ab(lightness)
     wide = np.zeros((16, 48), np.float64)
@@ -217,7 +217,7 @@ def test_opencv_failing_on_the_cpu(
     net = network.load(*small.write(tmp_path))
     net._net = Failing(answer)
     with pytest.raises(error, match=why):
-        net.predict_ab(caffe_writer.picture((16, 24)))
+        net.predict_ab(caffe_writer.sample_lightness((16, 24)))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

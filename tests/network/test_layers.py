@@ -15,9 +15,9 @@ from colorcv.errors import ModelFormatError, OptionError
 from colorcv.network import onnx
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from tests.reference import onnx_reference, small
-from tests.reference.caffe_writer import ENCODINGS, encoded, picture
+from tests.reference.caffe_writer import ENCODINGS, encode, sample_lightness
 
-LIGHTNESS = picture((16, 24))
+LIGHTNESS = sample_lightness((16, 24))
 
 
 def load(tmp_path: Path, **changes: Any) -> network.Network:
@@ -84,7 +84,7 @@ def test_blobs_of_the_injected_layers_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_another_input_size(tmp_path: Path) -> None:
-    lightness = picture((20, 12))
+    lightness = sample_lightness((20, 12))
     net = load(tmp_path, input_hw=(20, 12))
     assert (net.input_hw, net.output_hw) == ((20, 12), (20, 12))
     np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
@@ -187,7 +187,7 @@ def test_weights_that_are_wrong(tmp_path: Path, blobs: small.Weights, why: str) 
 def test_a_number_too_large_for_float32(tmp_path: Path) -> None:
     blobs = small.weights()
     blobs["conv1"][1] = np.full(6, 1e300)
-    files = small.write(tmp_path, caffemodel_bytes=encoded(blobs, "double"))
+    files = small.write(tmp_path, caffemodel_bytes=encode(blobs, "double"))
     with pytest.raises(ModelFormatError, match="infinite"):
         network.load(*files, device="cpu")
 

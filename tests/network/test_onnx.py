@@ -15,7 +15,7 @@ from colorcv.network import device, onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node, constant
 from tests.reference import small
-from tests.reference.caffe_writer import picture
+from tests.reference.caffe_writer import sample_lightness
 
 
 def build(tmp_path: Path, encoding: str = "packed") -> Graph:
@@ -106,7 +106,7 @@ def test_a_handover_that_fails_costs_memory_only(
     monkeypatch.setattr(
         profiles, "for_device", lambda name, low_memory: profiles.Choice(handover=handover)
     )
-    lightness = picture((16, 24))
+    lightness = sample_lightness((16, 24))
     net = network.load(*small.write(tmp_path), device="cpu")
     assert tried == [handover, "buffer"]
     np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)

@@ -15,7 +15,7 @@ from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
 from colorcv.network.rewrites import dilation, head, winograd
 from tests.reference import onnx_reference, small
-from tests.reference.caffe_writer import encoded, picture
+from tests.reference.caffe_writer import encode, sample_lightness
 
 HEAD = """
 layer { name: "data_l" type: "Input" top: "data_l"
@@ -108,7 +108,7 @@ def build(tmp_path: Path, name: str, size: tuple[int, int]) -> Graph:
             if given.flag("bias_term", True):
                 blobs[title].append(rng.normal(0, 1, k_out))
     path = tmp_path / "net.caffemodel"
-    path.write_bytes(encoded(blobs))
+    path.write_bytes(encode(blobs))
     return importer.build(
         net, caffemodel.read(path), centers.read(small.CENTERS), weights_file=str(path)
     )
@@ -121,7 +121,7 @@ def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, 
     graph = build(tmp_path, name, size)
     rewritten = REWRITES[rewrite](graph)
     assert rewritten.output_shape == graph.output_shape
-    lightness = picture(size)
+    lightness = sample_lightness(size)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
     found = onnx_reference.run_ab(onnx.encode(rewritten), lightness)
     assert np.ptp(expected) > 5
@@ -132,7 +132,7 @@ def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, 
 def test_this_opencv_runs_its_own_form(tmp_path: Path, name: str) -> None:
     graph = build(tmp_path, name, (18, 30))
     chosen = profiles.for_device("cpu", low_memory=False)
-    lightness = picture((18, 30))
+    lightness = sample_lightness((18, 30))
     net = cv2.dnn.readNetFromONNX(onnx.encode(chosen.rewrite(graph)))
     net.setInput((lightness - 50)[None, None])
     found = net.forward()[0].transpose(1, 2, 0)

@@ -25,7 +25,7 @@ SCALE = 2.606
 DATA = Path(__file__).parents[1] / "data"
 
 
-def picture(size: tuple[int, int] = (224, 224), seed: int = 0) -> Array:
+def sample_lightness(size: tuple[int, int] = (224, 224), seed: int = 0) -> Array:
     """Make a lightness with shading, shapes, edges and some grain: (H, W) float32, 0..100."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]] / max(size)
@@ -54,7 +54,7 @@ def seeded_weights(seed: int = 0) -> Weights:
         bias = rng.standard_normal(conv.outputs, np.float32) * 0.1
         weights[conv.name] = [kernel.astype(np.float16), bias.astype(np.float16)]
     centers = np.load(DATA / "pts_in_hull.npy").astype(np.float32)
-    stats = run(build(weights, centers, SCALE, calibrate=True), picture())[1:]
+    stats = run(build(weights, centers, SCALE, calibrate=True), sample_lightness())[1:]
     norms = [conv for conv in CONVOLUTIONS if conv.norm]
     for index, conv in enumerate(norms):
         mean, square = (s.reshape(-1).astype(np.float64) for s in stats[2 * index : 2 * index + 2])
@@ -78,7 +78,7 @@ def write(path: Path, weights: Mapping[str, Sequence[Array]], encoding: str = "p
                 file.write(chunk)
 
 
-def encoded(weights: Mapping[str, Sequence[Array]], encoding: str = "packed") -> bytes:
+def encode(weights: Mapping[str, Sequence[Array]], encoding: str = "packed") -> bytes:
     """Return a small caffemodel as bytes."""
     out = b""
     for name, blobs in weights.items():

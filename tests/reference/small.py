@@ -80,7 +80,7 @@ def write(
 ) -> tuple[Path, Path, Path]:
     """Write the three files of the network, or of a damaged one."""
     if caffemodel_bytes is None:
-        caffemodel_bytes = caffe_writer.encoded(weights() if blobs is None else blobs, encoding)
+        caffemodel_bytes = caffe_writer.encode(weights() if blobs is None else blobs, encoding)
     paths = folder / "small.prototxt", folder / "small.caffemodel"
     paths[0].write_text(prototxt)
     paths[1].write_bytes(caffemodel_bytes)

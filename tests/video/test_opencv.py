@@ -17,8 +17,8 @@ import pytest
 from colorcv import OptionError, VideoError
 from colorcv.video import opencv
 from colorcv.video.api import VideoResult, colorize_video
-from tests.helpers.cv_clips import Capture, grey_frames, opencv_clip, whole
-from tests.helpers.films import StandIn
+from tests.helpers.cv_clips import Capture, count_frames, grey_frames, opencv_clip
+from tests.helpers.films import FakeColorizer
 
 # Stands for ffmpeg: notes its arguments, then does as it is told by the file beside it.
 FFMPEG = """#!{python}
@@ -60,7 +60,7 @@ def ffmpeg(tmp_path: Path) -> Callable[..., Callable[[], list[list[str]]]]:
 @pytest.fixture
 def color(tmp_path: Path) -> Callable[..., VideoResult]:
     def run(source: str, output: str | None = None, **options: Any) -> VideoResult:
-        options.setdefault("colorizer", StandIn())
+        options.setdefault("colorizer", FakeColorizer())
         where = None if output is None else tmp_path / output
         return colorize_video(tmp_path / source, where, **options)
 
@@ -86,7 +86,7 @@ def test_frames_and_lightness(
 ) -> None:
     made = opencv_clip(tmp_path / "film.avi", 20)
     result = color("film.avi", f"out{suffix}")
-    assert result.frames == whole(result.path) == 20
+    assert result.frames == count_frames(result.path) == 20
     assert (result.fps, result.size_wh) == (24.0, (64, 48))
     assert result.network_runs == 4
     for frame, grey in zip(read(result.path), made, strict=True):
@@ -98,7 +98,7 @@ def test_frames_and_lightness(
 
 def test_lossless_is_colorize_exactly(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     opencv_clip(tmp_path / "film.avi", 5)
-    network = StandIn()
+    network = FakeColorizer()
     result = color("film.avi", "out.avi", codec="ffv1", keyframe_interval=1, smooth=False)
     for mine, frame in zip(read(result.path), read(tmp_path / "film.avi"), strict=True):
         off = mine.astype(int) - network.colorize(frame)
@@ -126,7 +126,7 @@ def test_ffmpeg_puts_the_sound_back(
     calls = ffmpeg()
     result = color("film.avi", "out.mp4", start=0.5, end=1.5)
     assert result.audio == "copied"
-    assert result.frames == whole(result.path) == 24
+    assert result.frames == count_frames(result.path) == 24
     (call,) = calls()
     assert call[call.index("-ss") + 1] == "0.500000"
     assert call[call.index("-to") + 1] == "1.500000"
@@ -160,7 +160,7 @@ def test_ffmpeg_that_fails(
     result = color("film.avi")
     assert result.audio == "dropped"
     assert "something broke" in result.audio_reason
-    assert result.frames == whole(result.path)
+    assert result.frames == count_frames(result.path)
     with pytest.raises(VideoError, match="something broke"):
         color("film.avi", "kept.avi", audio="keep")
     assert files(tmp_path) == ["film.avi", "film.color.avi"]
@@ -176,9 +176,9 @@ def test_the_real_ffmpeg(
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "av", None)
     film = shared / "clips" / "bbb480p_cuts_audio.mp4"
-    result = colorize_video(film, tmp_path / "out.mp4", colorizer=StandIn(), end=2)
+    result = colorize_video(film, tmp_path / "out.mp4", colorizer=FakeColorizer(), end=2)
     assert (result.audio, result.frames) == ("copied", 48)
-    assert whole(result.path) == 48
+    assert count_frames(result.path) == 48
 
 
 def test_sound_left_out_as_asked(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
@@ -189,7 +189,7 @@ def test_sound_left_out_as_asked(tmp_path: Path, color: Callable[..., VideoResul
 
 def test_odd_size_is_made_even_and_said(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     capture = Capture(grey_frames(6, (47, 63)))
-    result = colorize_video(capture, tmp_path / "out.avi", colorizer=StandIn())
+    result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer())
     assert result.size_wh == (64, 48)
     assert any("63x47 is odd" in note for note in result.notes)
     assert next(read(result.path)).shape == (48, 64, 3)
@@ -198,20 +198,20 @@ def test_odd_size_is_made_even_and_said(tmp_path: Path, color: Callable[..., Vid
 def test_a_varying_rate_is_said(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.08, 0.5, 0.54, 0.58]
     capture = Capture(grey_frames(6), times)
-    result = colorize_video(capture, tmp_path / "out.avi", colorizer=StandIn())
+    result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer())
     assert result.frames == 6
     assert any("varies" in note for note in result.notes)
 
 
 def test_a_capture_that_is_closed(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="cannot be opened"):
-        colorize_video(cv2.VideoCapture(), tmp_path / "out.avi", colorizer=StandIn())
+        colorize_video(cv2.VideoCapture(), tmp_path / "out.avi", colorizer=FakeColorizer())
     assert files(tmp_path) == []
 
 
 def test_a_part_of_what_is_read_like_a_camera(tmp_path: Path) -> None:
     capture = Capture(grey_frames(48))
-    result = colorize_video(capture, tmp_path / "out.avi", colorizer=StandIn(), end=1.0)
+    result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer(), end=1.0)
     assert result.frames == 24
 
 
@@ -230,7 +230,7 @@ def test_truncated(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     (tmp_path / "film.avi").write_bytes(whole_film[: len(whole_film) // 2])
     result = color("film.avi", "out.avi")
     assert 20 < result.frames < 50
-    assert result.frames == whole(result.path)
+    assert result.frames == count_frames(result.path)
 
 
 def test_frames_that_opencv_drops_are_noticed(

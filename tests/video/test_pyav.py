@@ -20,7 +20,7 @@ from colorcv.video.api import VideoResult, colorize_video  # noqa: E402
 from colorcv.video.pyav.planes import has_luma_plane  # noqa: E402
 from tests.helpers.clips import contents, fill, luma_frames, make_clip  # noqa: E402
 from tests.helpers.cv_clips import Capture, grey_frames  # noqa: E402
-from tests.helpers.films import StandIn, psnr  # noqa: E402
+from tests.helpers.films import FakeColorizer, psnr  # noqa: E402
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def color(tmp_path: Path) -> Callable[..., VideoResult]:
     """Colour a clip of tmp_path into tmp_path, with a stand-in for the network."""
 
     def run(source: str, output: str | None = None, **options: Any) -> VideoResult:
-        options.setdefault("colorizer", StandIn())
+        options.setdefault("colorizer", FakeColorizer())
         where = None if output is None else tmp_path / output
         result = colorize_video(tmp_path / source, where, **options)
         leftovers = [p.name for p in tmp_path.iterdir() if ".colorcv-" in p.name]
@@ -122,7 +122,7 @@ class TestNothingIsLost:
         self, tmp_path: Path, shared: Path, name: str
     ) -> None:
         source = shared / "clips" / f"{name}.mp4"
-        result = colorize_video(source, tmp_path / "out.mp4", colorizer=StandIn(), end=2)
+        result = colorize_video(source, tmp_path / "out.mp4", colorizer=FakeColorizer(), end=2)
         before, after = contents(source), contents(result.path)
         assert luma_psnr(before.luma[: result.frames], after.luma) >= 44
 
@@ -283,7 +283,7 @@ class TestColour:
     def test_colours_are_those_of_lab(
         self, tmp_path: Path, color: Callable[..., VideoResult], matrix: int, color_range: int
     ) -> None:
-        class Red(StandIn):
+        class Red(FakeColorizer):
             def predict_ab(self, lightness: Any) -> Any:
                 return np.full((16, 16, 2), (35, 20), np.float32)
 
@@ -313,7 +313,7 @@ class TestColour:
     def test_chroma_gives_way_at_the_edge_of_the_gamut(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
-        class Loud(StandIn):
+        class Loud(FakeColorizer):
             def predict_ab(self, lightness: Any) -> Any:
                 return np.full((16, 16, 2), (90, -90), np.float32)
 
@@ -339,7 +339,7 @@ class TestColour:
         dark_left = np.full((64, 96), 200, np.uint8)
         dark_left[:, :48] = 40
         make_clip(tmp_path / "film.mp4", luma=[dark_left] * 2, rotation=90)
-        network = StandIn()
+        network = FakeColorizer()
         result = color("film.mp4", colorizer=network)
         seen = network.seen[0]
         # Turned by 90 degrees counter-clockwise, left becomes the bottom.
@@ -378,7 +378,9 @@ class TestCamera:
         times = [0.0, 0.04, 0.08, 0.5, 0.54, 0.7]
         made = grey_frames(6, (47, 64))
         capture = Capture(made, times)
-        result = colorize_video(capture, tmp_path / "out.mp4", colorizer=StandIn(), compare=True)
+        result = colorize_video(
+            capture, tmp_path / "out.mp4", colorizer=FakeColorizer(), compare=True
+        )
         after = contents(result.path)
         assert [float(time) for time in after.video_times] == pytest.approx(times, abs=1e-4)
         assert result.size_wh == after.size_wh == (128, 48)
@@ -549,7 +551,7 @@ class TestInterruption:
     ) -> None:
         make_clip(tmp_path / "film.mp4", frames=60, audio=["aac"])
 
-        class Failing(StandIn):
+        class Failing(FakeColorizer):
             def predict_ab(self, lightness: Any) -> Any:
                 if len(self.seen) == 2:
                     raise error("stop")

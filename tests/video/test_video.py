@@ -23,15 +23,15 @@ from colorcv.frames import colorize_frames
 from colorcv.video.api import colorize_video, default_output, has_pyav, preview
 from colorcv.video.output import Unfinished
 from colorcv.video.workers import Crew, Lane
-from tests.helpers.cv_clips import Bgr, grey_frames, opencv_clip, whole
-from tests.helpers.films import StandIn, texture
+from tests.helpers.cv_clips import Bgr, count_frames, grey_frames, opencv_clip
+from tests.helpers.films import FakeColorizer, texture
 
 KILLS = int(os.environ.get("COLORCV_TEST_KILLS", "3"))
 
 
 class TestFrames:
     def test_every_frame_alone_is_colorize_exactly(self) -> None:
-        network = StandIn()
+        network = FakeColorizer()
         made = grey_frames(9)
         answers = list(colorize_frames(network, made, keyframe_interval=1, smooth=False))
         assert len(answers) == 9
@@ -52,7 +52,7 @@ class TestFrames:
     @pytest.mark.parametrize("count", [0, 1, 8, 9, 20])
     def test_as_many_in_the_same_order(self, interval: int, count: int) -> None:
         made = grey_frames(count)
-        answers = list(colorize_frames(StandIn(), made, keyframe_interval=interval))
+        answers = list(colorize_frames(FakeColorizer(), made, keyframe_interval=interval))
         assert len(answers) == count
         for answer, frame in zip(answers, made, strict=True):
             assert answer.shape == frame.shape
@@ -67,7 +67,7 @@ class TestFrames:
                 asked.append(index)
                 yield frame
 
-        for index, _ in enumerate(colorize_frames(StandIn(), camera(), keyframe_interval=1)):
+        for index, _ in enumerate(colorize_frames(FakeColorizer(), camera(), keyframe_interval=1)):
             assert asked == list(range(index + 1))
 
     def test_a_source_may_use_its_buffer_again(self) -> None:
@@ -79,30 +79,32 @@ class TestFrames:
                 buffer[:] = frame
                 yield buffer
 
-        again = list(colorize_frames(StandIn(), camera()))
-        assert np.array_equal(np.array(again), np.array(list(colorize_frames(StandIn(), made))))
+        again = list(colorize_frames(FakeColorizer(), camera()))
+        assert np.array_equal(
+            np.array(again), np.array(list(colorize_frames(FakeColorizer(), made)))
+        )
 
     def test_grey_frames_and_other_dtypes(self) -> None:
         grey = [frame[..., 0] for frame in grey_frames(4)]
-        assert next(colorize_frames(StandIn(), grey)).shape == (48, 64, 3)
+        assert next(colorize_frames(FakeColorizer(), grey)).shape == (48, 64, 3)
         deep = [frame.astype(np.uint16) * 257 for frame in grey]
-        assert next(colorize_frames(StandIn(), deep)).dtype == np.uint16
+        assert next(colorize_frames(FakeColorizer(), deep)).dtype == np.uint16
 
     def test_options_are_checked_before_the_first_frame(self) -> None:
         with pytest.raises(OptionError, match="saturation"):
-            colorize_frames(StandIn(), [], saturation=-1)
+            colorize_frames(FakeColorizer(), [], saturation=-1)
         with pytest.raises(OptionError, match="keyframe_interval"):
-            colorize_frames(StandIn(), [], keyframe_interval=0)
+            colorize_frames(FakeColorizer(), [], keyframe_interval=0)
 
     def test_no_picture(self) -> None:
         with pytest.raises(ImageError):
-            next(colorize_frames(StandIn(), [None]))  # type: ignore[list-item]
+            next(colorize_frames(FakeColorizer(), [None]))  # type: ignore[list-item]
 
 
 class TestPreview:
     def test_evenly_spaced_stills(self, tmp_path: Path) -> None:
         made = opencv_clip(tmp_path / "film.avi", 24)
-        network = StandIn()
+        network = FakeColorizer()
         stills = list(preview(tmp_path / "film.avi", 3, colorizer=network))
         assert [round(time_s * 24) for time_s, _, _ in stills] == [4, 12, 20]
         for (_, frame, colored), index in zip(stills, (4, 12, 20), strict=True):
@@ -111,16 +113,16 @@ class TestPreview:
 
     def test_more_stills_than_frames(self, tmp_path: Path) -> None:
         opencv_clip(tmp_path / "film.avi", 3)
-        assert len(list(preview(tmp_path / "film.avi", 10, colorizer=StandIn()))) == 3
+        assert len(list(preview(tmp_path / "film.avi", 10, colorizer=FakeColorizer()))) == 3
 
     def test_refusals(self, tmp_path: Path) -> None:
         (tmp_path / "film.avi").write_text("no film")
         with pytest.raises(VideoError, match="is it a film"):
-            list(preview(tmp_path / "film.avi", 2, colorizer=StandIn()))
+            list(preview(tmp_path / "film.avi", 2, colorizer=FakeColorizer()))
         with pytest.raises(VideoError, match="no file"):
-            list(preview(tmp_path / "none.avi", 2, colorizer=StandIn()))
+            list(preview(tmp_path / "none.avi", 2, colorizer=FakeColorizer()))
         with pytest.raises(OptionError, match="0"):
-            list(preview(tmp_path / "film.avi", 0, colorizer=StandIn()))
+            list(preview(tmp_path / "film.avi", 0, colorizer=FakeColorizer()))
 
 
 class TestNames:
@@ -139,16 +141,16 @@ class TestNames:
 
     def test_a_missing_source(self, tmp_path: Path) -> None:
         with pytest.raises(VideoError, match="no file"):
-            colorize_video(tmp_path / "none.mp4", colorizer=StandIn())
+            colorize_video(tmp_path / "none.mp4", colorizer=FakeColorizer())
 
     @pytest.mark.parametrize("source", [None, 3.5, b"film.mp4"])
     def test_no_source(self, source: object, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="a film is a path"):
-            colorize_video(source, tmp_path / "out.mp4", colorizer=StandIn())
+            colorize_video(source, tmp_path / "out.mp4", colorizer=FakeColorizer())
 
     def test_a_camera_needs_an_output(self) -> None:
         with pytest.raises(OptionError, match="output"):
-            colorize_video(0, colorizer=StandIn())
+            colorize_video(0, colorizer=FakeColorizer())
 
 
 class TestUnfinished:
@@ -218,11 +220,11 @@ class TestWholeOrNotThere:
             process.kill()
             process.communicate()
             if output.exists():
-                assert whole(output) == 300
+                assert count_frames(output) == 300
                 output.unlink()
         process = work(source, output)
         assert process.communicate()[0] == "go\ndone\n"
-        assert whole(output) == 300
+        assert count_frames(output) == 300
         assert sorted(p.name for p in tmp_path.iterdir()) == ["film.avi", "out.avi"]
 
     def test_ctrl_c(self, tmp_path: Path) -> None:
@@ -319,13 +321,13 @@ def test_an_old_pyav_is_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     opencv_clip(tmp_path / "film.avi", 3)
     monkeypatch.setattr("importlib.metadata.version", lambda name: {"av": "14.0.1"}[name])
     with pytest.raises(VideoError, match=r"PyAV 14\.0\.1 is too old: pip install"):
-        colorize_video(tmp_path / "film.avi", colorizer=StandIn())
+        colorize_video(tmp_path / "film.avi", colorizer=FakeColorizer())
     assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
 
 
 def test_result_is_frozen(tmp_path: Path) -> None:
     opencv_clip(tmp_path / "film.avi", 3)
-    result: Any = colorize_video(tmp_path / "film.avi", colorizer=StandIn())
+    result: Any = colorize_video(tmp_path / "film.avi", colorizer=FakeColorizer())
     assert (result.frames, result.fps, result.duration_s) == (3, 24.0, pytest.approx(0.125))
     assert result.seconds > 0
     assert result.frames_per_second == pytest.approx(3 / result.seconds)

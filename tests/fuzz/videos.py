@@ -11,12 +11,12 @@ import numpy as np
 
 from colorcv.video import api
 
-__all__ = ["corpus", "run_film"]
+__all__ = ["corpus", "run_video"]
 
 _KINDS = (("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("VP80", ".mkv"))
 
 
-class OneColor:
+class FakeColorizer:
     """In place of a Colorizer: everything is the same red."""
 
     input_hw = (64, 64)
@@ -67,17 +67,17 @@ def _with_sound(path: Path, frames: list[np.ndarray]) -> bytes:
     return path.read_bytes()
 
 
-def run_film(path: Path) -> None:
+def run_video(path: Path) -> None:
     """Colour it, or give stills of it; without a film nothing is left behind."""
     output = path.with_name("colored.mp4")
     output.unlink(missing_ok=True)
     before = set(path.parent.iterdir())
     try:
         if path.stat().st_size % 4:
-            result = api.colorize_video(path, output, colorizer=OneColor())
+            result = api.colorize_video(path, output, colorizer=FakeColorizer())
             assert result.path == output
             assert output.stat().st_size
         else:
-            assert list(api.preview(path, 3, colorizer=OneColor()))
+            assert list(api.preview(path, 3, colorizer=FakeColorizer()))
     finally:
         assert set(path.parent.iterdir()) <= before | {output}
