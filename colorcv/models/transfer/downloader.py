@@ -97,7 +97,7 @@ def _check_opencv(model: Model) -> None:
         raise DownloadError(f"{advice}, and `import cv2` fails: {err}") from err
     from ..._opencv import opencv_version
 
-    if opencv_version() < OLDEST_OPENCV:
+    if (0, 0) < opencv_version() < OLDEST_OPENCV:  # (0, 0): a version of another form
         raise DownloadError(
             f"{advice}, and this is {cv2.__version__}: pip install --upgrade opencv-python"
         )
