@@ -75,10 +75,10 @@ FORMS: dict[str, Rewrite] = {
 def lite() -> Graph:
     """Return the bundled model's plain graph."""
     return importer.build(
-        prototxt.read(LITE / "colorcv_lite.prototxt"),
-        caffemodel.read(LITE / "colorcv_lite.caffemodel"),
+        prototxt.read(LITE / "colorcv_lite_v2.prototxt"),
+        caffemodel.read(LITE / "colorcv_lite_v2.caffemodel"),
         centers.read(LITE / "pts_in_hull.npy"),
-        weights_file="colorcv_lite.caffemodel",
+        weights_file="colorcv_lite_v2.caffemodel",
     )
 
 

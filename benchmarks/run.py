@@ -108,8 +108,8 @@ def make_models(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "weights": folder / "seeded.npz",
     }
     lite = {
-        "prototxt": LITE / "colorcv_lite.prototxt",
-        "caffemodel": LITE / "colorcv_lite.caffemodel",
+        "prototxt": LITE / "colorcv_lite_v2.prototxt",
+        "caffemodel": LITE / "colorcv_lite_v2.caffemodel",
         "centers": LITE / "pts_in_hull.npy",
         "onnx": folder / "none",
         "weights": folder / "none",

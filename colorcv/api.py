@@ -56,7 +56,8 @@ def colorize(
     order : {"bgr", "rgb"}
         Order of the colour channels, of the input and of the result.
     saturation : float, 0..10
-        Factor on chroma: 1 keeps the network's own, 0 returns the grey input.
+        Factor on chroma: 1 is the model's default (`Colorizer.default_saturation`), 0 returns the
+        grey input.
 
     Returns
     -------

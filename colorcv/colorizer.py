@@ -16,9 +16,10 @@ from . import network
 from ._typing import AnyArray, Float32Array, StrPath
 from .color import lab
 from .errors import ImageError
-from .frames import colorize_frames
+from .frames import colorize_frames, predict_chroma
 from .image.source import SourceImage, check_saturation
 from .models import ModelFiles, resolve
+from .models.registry import MODELS
 
 __all__ = ["Colorizer"]
 
@@ -54,6 +55,9 @@ class Colorizer:
         Why this device is in use.
     input_hw : tuple of int
         Rows and columns of the network's input.
+    default_saturation : float
+        The model's own factor on the network's ab, applied where ``saturation=1.0``. 1 for a
+        `ModelFiles`.
 
     Raises
     ------
@@ -133,6 +137,11 @@ class Colorizer:
         """Rows and columns of the network's input."""
         return self._network.input_hw
 
+    @property
+    def default_saturation(self) -> float:
+        """Factor on the network's ab that ``saturation=1.0`` stands for."""
+        return 1.0 if isinstance(self.model, ModelFiles) else MODELS[self.model].default_saturation
+
     def __repr__(self) -> str:
         return f"<Colorizer {self.model} on {self.device}>"
 
@@ -143,7 +152,7 @@ class Colorizer:
         Colorizer.__init__(self, **options)
 
     def predict_ab(self, lightness: npt.ArrayLike) -> Float32Array:
-        """Run the network without resizing its input or output.
+        """Run the network without resizing its input or output, and without `default_saturation`.
 
         Parameters
         ----------
@@ -192,7 +201,7 @@ class Colorizer:
 
     def _colorize(self, image: SourceImage, saturation: float) -> AnyArray:
         small = image.lightness_at(self.input_hw)
-        chroma = lab.upsample_chroma(self.predict_ab(small), small)
+        chroma = lab.upsample_chroma(predict_chroma(self, small), small)
         return image.colored(chroma, saturation=saturation)
 
     def frames(
@@ -215,7 +224,7 @@ class Colorizer:
         smooth : bool
             Smooth the colour of each key frame with earlier key frames along the optical flow.
         saturation : float, 0..10
-            Factor on chroma; 1 keeps the network's own.
+            Factor on chroma; 1 is the model's default, see `default_saturation`.
 
         Yields
         ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,14 @@ from .color import lab
 from .image.source import SourceImage, check_saturation
 from .temporal import ChromaPropagator
 
-__all__ = ["FrameColorizer", "colorize_frames"]
+__all__ = ["FrameColorizer", "colorize_frames", "predict_chroma"]
 
 
 class FrameColorizer(Protocol):
-    """The part of `Colorizer` that frames and videos need."""
+    """The part of `Colorizer` that frames and videos need.
+
+    Where it has a `default_saturation`, that is its factor on chroma, else the factor is 1.
+    """
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -24,6 +28,25 @@ class FrameColorizer(Protocol):
 
     def predict_ab(self, lightness: Float32Array) -> Float32Array:
         """L* (H, W) to ab (h, w, 2)."""
+
+
+def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float32Array:
+    """Return the ab that ``saturation=1.0`` stands for, in photos, videos and frames alike.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        Or anything with its `predict_ab`.
+    lightness : (H, W) float32, L* in 0..100
+
+    Returns
+    -------
+    (h, w, 2) float32
+        The network's ab times `default_saturation`.
+    """
+    ab = colorizer.predict_ab(lightness)
+    factor = getattr(colorizer, "default_saturation", 1.0)
+    return ab if factor == 1 else np.multiply(ab, np.float32(factor), dtype=np.float32)
 
 
 def colorize_frames(
@@ -50,7 +73,7 @@ def colorize_frames(
         Smooth the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
         exactly what `colorize` returns for it.
     saturation : float, 0..10
-        Factor on chroma.
+        Factor on chroma; 1 is the colorizer's default.
 
     Yields
     ------
@@ -66,7 +89,7 @@ def colorize_frames(
     """
     check_saturation(saturation)
     track = ChromaPropagator(
-        colorizer.predict_ab, keyframe_interval=keyframe_interval, smooth=smooth
+        partial(predict_chroma, colorizer), keyframe_interval=keyframe_interval, smooth=smooth
     )
     return _colorize_frames(colorizer, frames, track, saturation, copy=keyframe_interval > 1)
 

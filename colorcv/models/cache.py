@@ -171,7 +171,15 @@ def _info(model: Model) -> ModelInfo:
         state = "bundled"
     else:
         state = states.pop() if len(states) == 1 else "partial"
-    return ModelInfo(model.name, model.description, model.licence, state, folder_of(model), files)
+    return ModelInfo(
+        name=model.name,
+        description=model.description,
+        licence=model.licence,
+        state=state,
+        folder=folder_of(model),
+        files=files,
+        default_saturation=model.default_saturation,
+    )
 
 
 def _look(model: Model, file: ModelFile, *, again: bool) -> FileInfo:

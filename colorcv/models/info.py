@@ -85,6 +85,8 @@ class ModelInfo:
     folder : Path
         Where its files are, or go.
     files : tuple of FileInfo
+    default_saturation : float
+        Factor on the network's ab that ``saturation=1.0`` stands for.
     """
 
     name: str
@@ -93,3 +95,4 @@ class ModelInfo:
     state: State
     folder: Path
     files: tuple[FileInfo, ...]
+    default_saturation: float = 1.0

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError, VideoError
-from ..frames import FrameColorizer
+from ..frames import FrameColorizer, predict_chroma
 from ..image.source import check_saturation
 from ..temporal import ChromaPropagator
 from .opencv import stills
@@ -133,7 +134,7 @@ def colorize_video(
         colorizer = default_colorizer(model, device)
     clock = Clock()
     track = ChromaPropagator(
-        clock.timed("network", colorizer.predict_ab),
+        clock.timed("network", partial(predict_chroma, colorizer)),
         keyframe_interval=keyframe_interval,
         smooth=smooth,
     )

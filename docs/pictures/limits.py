@@ -1,6 +1,6 @@
 """Make the picture of the limits: ``python docs/pictures/limits.py``, from the sample photos.
 
-Where the small model goes wrong: colour that spills over, patches, and what it leaves grey.
+Where the small model goes wrong: colour that spills over, a wrong guess, and what it leaves grey.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ SIZE_WH, GAP = (320, 240), 8
 # Photo, and left, top and width of what is shown of it.
 PARTS = (
     ("saratoga_broadway_1900s", 540, 130, 280),
-    ("migrant_mother_1936", 50, 540, 400),
+    ("migrant_mother_1936", 30, 30, 440),
     ("saratoga_broadway_1900s", 370, 380, 240),
 )
 

@@ -51,7 +51,7 @@ def test_the_file_is_let_go_with_the_blobs(tmp_path: Path) -> None:
 
 def test_the_bundled_model(request: pytest.FixtureRequest) -> None:
     folder = Path(caffemodel.__file__).parents[2] / "models" / "lite"
-    layers = caffemodel.read(folder / "colorcv_lite.caffemodel")
+    layers = caffemodel.read(folder / "colorcv_lite_v2.caffemodel")
     assert layers["stem"][0].shape == (32, 1, 3, 3)
     assert layers["stem"][0].values.dtype == np.float16
 

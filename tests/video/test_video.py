@@ -29,6 +29,12 @@ from tests.helpers.films import FakeColorizer, texture
 KILLS = int(os.environ.get("COLORCV_TEST_KILLS", "3"))
 
 
+class Vivid(FakeColorizer):
+    """A model whose results are to be twice as colourful as its network's answers."""
+
+    default_saturation = 2.0
+
+
 class TestFrames:
     def test_every_frame_alone_is_colorize_exactly(self) -> None:
         network = FakeColorizer()
@@ -58,6 +64,14 @@ class TestFrames:
             assert answer.shape == frame.shape
             off = cv2.cvtColor(answer, cv2.COLOR_BGR2LAB)[..., 0].astype(int)
             assert np.abs(off - cv2.cvtColor(frame, cv2.COLOR_BGR2LAB)[..., 0]).max() <= 3
+
+    def test_the_colorizers_own_saturation(self) -> None:
+        made = grey_frames(10)
+        vivid = Vivid()
+        twice = list(colorize_frames(FakeColorizer(), made, saturation=2))
+        assert np.array_equal(list(colorize_frames(vivid, made)), twice)
+        assert np.array_equal(list(colorize_frames(vivid, made, saturation=0.5)),
+                              list(colorize_frames(FakeColorizer(), made)))  # fmt: skip
 
     def test_no_delay_on_every_frame(self) -> None:
         asked: list[int] = []
@@ -99,6 +113,36 @@ class TestFrames:
     def test_no_picture(self) -> None:
         with pytest.raises(ImageError):
             next(colorize_frames(FakeColorizer(), [None]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("with_pyav", [True, False], ids=["pyav", "opencv"])
+def test_a_video_has_the_colorizers_own_saturation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_pyav: bool
+) -> None:
+    if with_pyav:
+        pytest.importorskip("av")
+    else:
+        monkeypatch.setitem(sys.modules, "av", None)
+    opencv_clip(tmp_path / "film.avi", 10)
+    for name, network, saturation in (
+        ("one.avi", FakeColorizer(), 1.0),
+        ("two.avi", FakeColorizer(), 2.0),
+        ("own.avi", Vivid(), 1.0),
+    ):
+        colorize_video(tmp_path / "film.avi", tmp_path / name, colorizer=network, codec="ffv1",
+                       saturation=saturation)  # fmt: skip
+    one, two, own = (read_frames(tmp_path / f"{name}.avi") for name in ("one", "two", "own"))
+    assert np.array_equal(own, two)
+    assert np.abs(own.astype(int) - one).mean() > 3
+
+
+def read_frames(path: Path) -> Bgr:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (answer := capture.read())[0]:
+        frames.append(answer[1])
+    assert len(frames) == 10
+    return np.array(frames, np.uint8)
 
 
 class TestPreview:
@@ -184,12 +228,12 @@ class TestUnfinished:
 WORK = """
 import sys, time, resource, signal
 from colorcv.video import colorize_video
-from tests.helpers.films import StandIn
+from tests.helpers.films import FakeColorizer
 if len(sys.argv) > 3:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 print("go", flush=True)
-colorize_video(sys.argv[1], sys.argv[2], colorizer=StandIn())
+colorize_video(sys.argv[1], sys.argv[2], colorizer=FakeColorizer())
 print("done", flush=True)
 """
 
