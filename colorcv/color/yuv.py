@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .lab import lightness_from_luminance, linear_from_srgb
-from .resample import resize
+from .lab import apply_lut, lightness_from_luminance, linear_from_srgb
+from .resample import resize, resize_with
 
 __all__ = ["LumaFormat", "chroma_planes"]
 
@@ -63,11 +63,11 @@ class LumaFormat:
 
     def lightness_at(self, luma: Plane, shape_hw: tuple[int, int]) -> Float32:
         """L* in 0..100 of a luma plane, (H, W) uint8 or uint16, at another size."""
-        return resize(_look_up(luma, self._lightness), shape_hw)
+        return resize(apply_lut(luma, self._lightness), shape_hw)
 
     def decode(self, luma: Plane) -> tuple[Float32, Float32]:
         """L* in 0..100 and Y in 0..1 of a luma plane at its own size."""
-        return _look_up(luma, self._lightness), _look_up(luma, self._values)
+        return apply_lut(luma, self._lightness), apply_lut(luma, self._values)
 
     def encode(self, chroma: Any) -> Plane:
         """Cb or Cr in -0.5..0.5 as the plane's own codes."""
@@ -99,7 +99,8 @@ def chroma_planes(luma: Plane, chroma: Float32, reading: LumaFormat) -> tuple[Pl
     """
     height, width = luma.shape[0] // 2, luma.shape[1] // 2
     half = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))
-    ab = _resized(chroma, (width, height))
+    interpolation = cv2.INTER_CUBIC if width >= chroma.shape[1] else cv2.INTER_AREA
+    ab = resize_with(chroma, (height, width), interpolation)
     planes = np.empty((2, height, width), luma.dtype)
     rows = max(1, STRIP_PIXELS // width)
     for first in range(0, height, rows):
@@ -145,17 +146,3 @@ def _matrices(matrix: int) -> tuple[Float32, Float32]:
     cr = (np.array([0, 0, 1]) - luma) / (2 * (1 - red))
     forward = np.array([luma, cb, cr])
     return forward.astype(np.float32), np.linalg.inv(forward).astype(np.float32)
-
-
-def _resized(chroma: Float32, size_wh: tuple[int, int]) -> Float32:
-    width, height = size_wh
-    how = cv2.INTER_CUBIC if width >= chroma.shape[1] else cv2.INTER_AREA
-    return np.asarray(cv2.resize(chroma, size_wh, interpolation=how), np.float32).reshape(
-        height, width, 2
-    )
-
-
-def _look_up(plane: Plane, table: Float32) -> Float32:
-    if plane.dtype == np.uint8:
-        return np.asarray(cv2.LUT(plane, table), np.float32).reshape(plane.shape)
-    return table[plane]
