@@ -1,6 +1,6 @@
-"""The models: which there are, and where their files live.
+"""Model files: the registry, the cache folder and downloading.
 
-Importing this imports neither cv2 nor requests: they come with the first download.
+Importing this package loads neither cv2 nor requests; a download does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ __all__ = ["FileInfo", "ModelFiles", "ModelInfo", "download", "models", "resolve
 
 
 class _CallableModule(ModuleType):
-    # Importing this package binds its name in colorcv, over the function colorcv.models().
+    # Importing this package sets the attribute `models` of colorcv to this module, which hides the
+    # function of the same name. So the module itself can be called: colorcv.models().
     def __call__(self) -> tuple[ModelInfo, ...]:
         return models()
 

@@ -1,4 +1,4 @@
-"""Where the files of models are: found, verified, downloaded."""
+"""Find, verify and download the files of models."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ChecksumError, DownloadError, ModelFormatError, OptionError
-from .hashes import OTHER, describe, known_sha256, sha256_of
+from .hashes import UNKNOWN, describe_content, read_stamp, sha256_of
 from .info import FileInfo, ModelFiles, ModelInfo, State
 from .registry import MODELS, Model, ModelFile
-from .settings import folder_of
-from .transfer.partial import kept_bytes
+from .settings import model_folder
+from .transfer.partial import partial_size
 
 if TYPE_CHECKING:
     from .transfer.mirrors import Progress
 
 __all__ = ["download", "models", "resolve", "verify"]
 
-_log = logging.getLogger("colorcv")
+logger = logging.getLogger("colorcv")
 
 
 def models() -> tuple[ModelInfo, ...]:
-    """List the models with their state, by size and remembered hashes: nothing is read or hashed.
+    """List the known models with their state.
+
+    The state is judged by file sizes and by the hashes of earlier checks; no file is read.
 
     Returns
     -------
@@ -50,55 +52,57 @@ def verify(model: str) -> tuple[FileInfo, ...]:
     OptionError
         There is no model of that name.
     """
-    entry = _entry(model)
-    return tuple(_look(entry, file, again=True) for file in entry.files)
+    entry = _lookup(model)
+    return tuple(_inspect(entry, file, rehash=True) for file in entry.files)
 
 
 def resolve(model: str | ModelFiles, *, progress: Progress | None = None) -> ModelFiles:
-    """Give the files of a model, downloading those that are not here.
+    """Return the files of a model; download those that are missing.
 
     Parameters
     ----------
     model : str or ModelFiles
-        A model's name, or one's own files, which must exist.
+        A model's name, or files of your own, which must exist.
     progress : callable, optional
         See `download`.
 
     Returns
     -------
     ModelFiles
-        Files that exist; a named model's are verified.
+        Files that exist; those of a named model are verified.
 
     Raises
     ------
     OptionError
         There is no model of that name.
     ModelFormatError
-        A file of a `ModelFiles` is not there.
+        A file of a `ModelFiles` does not exist.
     ChecksumError
-        A file is here but is not the model's. It is left alone.
+        A file in the cache folder has other content than the model's. It is left unchanged.
     DownloadError
-        A file is not here and could not be fetched.
+        A file is missing and could not be downloaded.
     """
     if isinstance(model, ModelFiles):
         for role in ("prototxt", "caffemodel", "centers"):
             path: Path = getattr(model, role)
             if not path.is_file():
-                what = "is not a file" if path.exists() else "does not exist"
-                raise ModelFormatError(f"ModelFiles({role}={str(path)!r}): it {what}")
+                problem = "is not a file" if path.exists() else "does not exist"
+                raise ModelFormatError(f"ModelFiles({role}={str(path)!r}): it {problem}")
         return model
-    entry = _entry(model)
-    missing = [file for file in entry.files if not _is_here(entry, file)]
-    folder = folder_of(entry)
+    entry = _lookup(model)
+    missing = [file for file in entry.files if not _is_cached(entry, file)]
+    folder = model_folder(entry)
     if missing and entry.bundled:
         raise DownloadError(
             f"{folder / missing[0].name} is missing, which comes with the package: "
             "install colorcv again"
         )
     if missing:
-        from .transfer.downloader import bring
+        from .transfer.downloader import download_missing
 
-        bring(entry, missing, is_here=lambda file: _is_here(entry, file), progress=progress)
+        download_missing(
+            entry, missing, is_cached=lambda file: _is_cached(entry, file), progress=progress
+        )
     return ModelFiles(
         prototxt=folder / entry.prototxt.name,
         caffemodel=folder / entry.caffemodel.name,
@@ -107,46 +111,46 @@ def resolve(model: str | ModelFiles, *, progress: Progress | None = None) -> Mod
 
 
 def download(model: str = "zhang2016", *, progress: Progress | None = None) -> Path:
-    """Download what is not here of a model's files, and verify them.
+    """Download the missing files of a model and verify them.
 
-    What arrives is kept when a download breaks off, and the next one goes on from there, also in
-    another process. No file gets its name before its sha256 is right.
+    An interrupted download keeps what it has received; the next one resumes there, also in another
+    process. A file gets its final name only after its SHA-256 has been checked.
 
     Parameters
     ----------
     model : str
         A model's name.
     progress : callable, optional
-        Called as ``progress(done_bytes, total_bytes, name)`` for each file that is downloaded, at
-        its beginning and after each piece: `done_bytes` counts what an earlier try has left, goes
-        back when a server makes the file start again, and is `total_bytes` at the end. While
-        another process downloads the file, it is told that one's progress. What it raises ends
-        the download and reaches the caller.
+        Called as ``progress(done_bytes, total_bytes, name)`` for each file that is downloaded: at
+        the start and after each piece. `done_bytes` includes what an earlier attempt has left,
+        falls back when a server makes the file start over, and equals `total_bytes` at the end.
+        While another process downloads the file, `progress` reports that process's progress. An
+        exception from `progress` ends the download and is passed on.
 
     Returns
     -------
     Path
-        The folder of the files: ``COLORCV_HOME``, else the platform's cache folder, and the
-        model's name.
+        The folder of the files: a folder with the model's name in ``COLORCV_HOME``, or else in
+        the platform's cache folder.
 
     Raises
     ------
     OptionError
-        There is no model of that name, or an environment variable has a value that is not taken.
+        There is no model of that name, or an environment variable has an invalid value.
     ChecksumError
-        A file is here but is not the model's. It is left alone.
+        A file in the cache folder has other content than the model's. It is left unchanged.
     DownloadError
-        A file could not be fetched or written: the message lists each address with its reason.
+        A file could not be downloaded or written: the message lists each URL with its reason.
 
     Notes
     -----
-    ``COLORCV_MIRROR`` is a base address that is tried before the known ones; with
-    ``COLORCV_OFFLINE=1`` no connection is opened. A file that was put into the folder by hand is
-    verified and taken.
+    ``COLORCV_MIRROR`` is a base URL that is tried before the known ones; with
+    ``COLORCV_OFFLINE=1`` no connection is opened. Files that were put into the folder by hand are
+    verified and used.
 
     Examples
     --------
-    >>> download("lite").name  # comes with the package: nothing to fetch
+    >>> download("lite").name  # bundled with the package: nothing to download
     'lite'
     """
     if not isinstance(model, str):
@@ -154,7 +158,7 @@ def download(model: str = "zhang2016", *, progress: Progress | None = None) -> P
     return resolve(model, progress=progress).caffemodel.parent
 
 
-def _entry(model: object) -> Model:
+def _lookup(model: object) -> Model:
     if isinstance(model, str) and model in MODELS:
         return MODELS[model]
     names = ", ".join(repr(name) for name in MODELS)
@@ -162,7 +166,7 @@ def _entry(model: object) -> Model:
 
 
 def _info(model: Model) -> ModelInfo:
-    files = tuple(_look(model, file, again=False) for file in model.files)
+    files = tuple(_inspect(model, file, rehash=False) for file in model.files)
     states = {file.state for file in files}
     state: State
     if "wrong" in states or (model.bundled and states != {"ready"}):
@@ -176,15 +180,15 @@ def _info(model: Model) -> ModelInfo:
         description=model.description,
         licence=model.licence,
         state=state,
-        folder=folder_of(model),
+        folder=model_folder(model),
         files=files,
         default_saturation=model.default_saturation,
     )
 
 
-def _look(model: Model, file: ModelFile, *, again: bool) -> FileInfo:
-    """See what is there under a file's name; `again` means by hashing it, not by memory."""
-    folder = folder_of(model)
+def _inspect(model: Model, file: ModelFile, *, rehash: bool) -> FileInfo:
+    """Describe a file in the cache folder, by its size and stamp or by hashing it again."""
+    folder = model_folder(model)
     path = folder / file.name
     state: State = "ready"
     problem = ""
@@ -192,14 +196,14 @@ def _look(model: Model, file: ModelFile, *, again: bool) -> FileInfo:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             problem = "it is not a regular file"
-        elif again:
-            problem = _hashed(path, file, remembered=not model.bundled)
+        elif rehash:
+            problem = _hash_problem(path, file, stamp=not model.bundled)
         elif status.st_size != file.size:
             problem = f"it has {status.st_size:,} bytes instead of {file.size:,}"
-        elif (known_sha256(path, status) or file.sha256) != file.sha256:
+        elif (read_stamp(path, status) or file.sha256) != file.sha256:
             problem = "its content is another, as remembered from the last look"
     except (FileNotFoundError, NotADirectoryError):
-        state = "partial" if kept_bytes(folder, file) else "absent"
+        state = "partial" if partial_size(folder, file) else "absent"
     except OSError as err:
         problem = f"it cannot be read: {err.strerror or err}"
     if problem:
@@ -207,32 +211,36 @@ def _look(model: Model, file: ModelFile, *, again: bool) -> FileInfo:
     return FileInfo(file.name, path, file.size, file.sha256, state, problem)
 
 
-def _hashed(path: Path, file: ModelFile, *, remembered: bool) -> str:
-    """Hash a file; say what is wrong with it."""
-    found = sha256_of(path, remembered=remembered)
-    if found == file.sha256:
+def _hash_problem(path: Path, file: ModelFile, *, stamp: bool) -> str:
+    """Hash a file and return what is wrong with it, or an empty string."""
+    sha256 = sha256_of(path, stamp=stamp)
+    if sha256 == file.sha256:
         return ""
     with path.open("rb") as stream:
-        what = describe(stream.read(512))
+        content = describe_content(stream.read(512))
     return (
-        f"it is {what if what != OTHER else 'another file'} of {path.stat().st_size:,} bytes with "
-        f"sha256 {found}, instead of {file.size:,} bytes with sha256 {file.sha256}"
+        f"it is {content if content != UNKNOWN else 'another file'} of "
+        f"{path.stat().st_size:,} bytes with "
+        f"sha256 {sha256}, instead of {file.size:,} bytes with sha256 {file.sha256}"
     )
 
 
-def _is_here(model: Model, file: ModelFile) -> bool:
-    """Whether the right file is there; a wrong one raises. Hashes only what is not remembered."""
-    path = folder_of(model) / file.name
+def _is_cached(model: Model, file: ModelFile) -> bool:
+    """Return True if the right file is in its folder, False if none is, and raise on a wrong one.
+
+    The file is hashed only without a valid stamp; a bundled file is judged by its size.
+    """
+    path = model_folder(model) / file.name
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             problem = "it is not a regular file"
         elif status.st_size == file.size and (
-            model.bundled or known_sha256(path, status) == file.sha256
+            model.bundled or read_stamp(path, status) == file.sha256
         ):
             return True
         else:
-            problem = _hashed(path, file, remembered=not model.bundled)
+            problem = _hash_problem(path, file, stamp=not model.bundled)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as err:
@@ -242,5 +250,5 @@ def _is_here(model: Model, file: ModelFile) -> bool:
             f"{path} is not the file of model {model.name!r}: {problem}. It was left alone: "
             "move it away to have the right one downloaded, or put the right one there"
         )
-    _log.info("verified %s", path)
+    logger.info("verified %s", path)
     return True

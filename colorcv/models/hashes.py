@@ -1,4 +1,4 @@
-"""What a file holds: its hash, remembered beside it, and what it is when it is not the model."""
+"""SHA-256 of model files, stamp files that remember it, and recognition of wrong content."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import logging
 import os
 from pathlib import Path
 
-__all__ = ["OTHER", "describe", "known_sha256", "remember", "sha256_of"]
+__all__ = ["UNKNOWN", "describe_content", "read_stamp", "sha256_of", "write_stamp"]
 
-OTHER = "other content"
+logger = logging.getLogger("colorcv")
+
+UNKNOWN = "other content"
 STAMP_SUFFIX = ".verified"
-_log = logging.getLogger("colorcv")
 
 
-def describe(head: bytes) -> str:
-    """Name what hosts send in place of a model, from its first bytes."""
+def describe_content(head: bytes) -> str:
+    """Name what servers send in place of a model, from its first bytes."""
     if not head:
         return "an empty file"
     text = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -25,45 +26,57 @@ def describe(head: bytes) -> str:
         return "an XML page"
     if text.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer"
-    return OTHER
+    return UNKNOWN
 
 
-def sha256_of(path: Path, *, remembered: bool) -> str:
-    """Hash a file, and remember it beside the file if that is wanted."""
+def sha256_of(path: Path, *, stamp: bool) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : Path
+    stamp : bool
+        Also write the stamp file, unless the file changed while it was read.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         before = os.fstat(stream.fileno())
         while block := stream.read(1 << 20):
             digest.update(block)
         after = os.fstat(stream.fileno())
-    found = digest.hexdigest()
-    if remembered and _signature(before) == _signature(after):
-        remember(path, after, found)
-    return found
+    sha256 = digest.hexdigest()
+    if stamp and _signature(before) == _signature(after):
+        write_stamp(path, after, sha256)
+    return sha256
 
 
-def remember(path: Path, status: os.stat_result, found: str) -> None:
-    """Write a file's hash beside it, to be believed while its size and time stamp are the same."""
+def write_stamp(path: Path, status: os.stat_result, sha256: str) -> None:
+    """Write a file's hash beside it; it is valid while size and modification time stay the same."""
     try:
-        _stamp(path).write_text(f"{_signature(status)} {found}\n", encoding="ascii")
-    except OSError as err:  # a read-only folder: then it is hashed each time
-        _log.debug("cannot remember the hash of %s: %s", path, err)
+        _stamp_path(path).write_text(f"{_signature(status)} {sha256}\n", encoding="ascii")
+    except OSError as err:  # in a read-only folder the file is hashed each time
+        logger.debug("cannot remember the hash of %s: %s", path, err)
 
 
-def known_sha256(path: Path, status: os.stat_result) -> str | None:
-    """The remembered hash, if the file's size and time stamp are still those."""
+def read_stamp(path: Path, status: os.stat_result) -> str | None:
+    """Return the hash in a file's stamp, or None without a valid stamp."""
     try:
-        with _stamp(path).open("rb") as stream:
+        with _stamp_path(path).open("rb") as stream:
             text = stream.read(200).decode("ascii")
     except (OSError, UnicodeDecodeError):
         return None
-    signature, _, found = text.rstrip("\n").rpartition(" ")
-    return found if signature == _signature(status) and len(found) == 64 else None
+    signature, _, sha256 = text.rstrip("\n").rpartition(" ")
+    return sha256 if signature == _signature(status) and len(sha256) == 64 else None
 
 
 def _signature(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _stamp(path: Path) -> Path:
+def _stamp_path(path: Path) -> Path:
     return path.with_name(path.name + STAMP_SUFFIX)

@@ -1,11 +1,13 @@
-"""What a model's files are to those who ask: their paths, sizes and state."""
+"""Public descriptions of models: `ModelFiles`, `FileInfo`, `ModelInfo`."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # _typing imports NumPy, which this package does without
+    from .._typing import StrPath
 
 __all__ = ["FileInfo", "ModelFiles", "ModelInfo", "State"]
 
@@ -14,13 +16,13 @@ State = Literal["bundled", "ready", "partial", "absent", "wrong"]
 
 @dataclass(frozen=True, init=False)
 class ModelFiles:
-    """One's own model files, in place of a model's name.
+    """Model files of your own, passed in place of a model's name.
 
     Parameters
     ----------
     prototxt, caffemodel, centers : str or os.PathLike
         The network's layers, its weights, and the (313, 2) centres of its ab bins (``.npy``).
-        Kept as absolute paths, so that another process or working folder finds the same files.
+        Stored as absolute paths, so that they stay valid in another process or working folder.
 
     Examples
     --------
@@ -33,13 +35,7 @@ class ModelFiles:
     caffemodel: Path
     centers: Path
 
-    def __init__(
-        self,
-        *,
-        prototxt: str | os.PathLike[str],
-        caffemodel: str | os.PathLike[str],
-        centers: str | os.PathLike[str],
-    ) -> None:
+    def __init__(self, *, prototxt: StrPath, caffemodel: StrPath, centers: StrPath) -> None:
         object.__setattr__(self, "prototxt", Path(prototxt).absolute())
         object.__setattr__(self, "caffemodel", Path(caffemodel).absolute())
         object.__setattr__(self, "centers", Path(centers).absolute())
@@ -53,15 +49,15 @@ class FileInfo:
     ----------
     name : str
     path : Path
-        Where it is, or goes.
+        Where the file is, or will be downloaded to.
     size : int
-        Bytes that it should have.
+        Expected size in bytes.
     sha256 : str
-        The hash that it should have, in hexadecimal.
+        Expected SHA-256, in hexadecimal.
     state : {"ready", "partial", "absent", "wrong"}
-        "partial" is a download that was broken off and is gone on with the next time.
+        "partial": a download was interrupted; the next one resumes it.
     problem : str
-        Why it is wrong, in one sentence; empty otherwise.
+        Why the file is wrong, in one sentence; otherwise empty.
     """
 
     name: str
@@ -74,16 +70,16 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model that can be asked for by its name.
+    """A model of the registry and the state of its files.
 
     Attributes
     ----------
     name, description, licence : str
     state : {"bundled", "ready", "partial", "absent", "wrong"}
-        "bundled": it comes with the package. "ready": every file is here. "partial": some are, or
-        parts of them. "wrong": a file is here which is not the model's.
+        "bundled": part of the package. "ready": all files are in the cache folder. "partial": some
+        files are, or parts of them. "wrong": a file has other content than the model's.
     folder : Path
-        Where its files are, or go.
+        Where the files are, or will be downloaded to.
     files : tuple of FileInfo
     default_saturation : float
         Factor on the network's ab that ``saturation=1.0`` stands for.

@@ -1,7 +1,7 @@
-"""What models there are: data only.
+"""The known models: names, sizes, hashes and URLs of their files. Data only.
 
-What stands here under a model's name and a file's name never changes in a later version: a changed
-file gets a new file name, so that versions of the library can share one cache folder.
+An entry never changes once it is released: a changed file gets a new file name, so that all
+versions of the library can share one cache folder.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ __all__ = ["MODELS", "Model", "ModelFile"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file: its name, its size in bytes, its sha256, and where it can be had, best first."""
+    """A file of a model: size in bytes, SHA-256, and the URLs to download it from, best first."""
 
     name: str
     size: int
     sha256: str
-    addresses: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model: three files, and whether they come with the package or are downloaded.
+    """A model of three files, which are bundled with the package or downloaded.
 
-    `default_saturation` is the factor on the network's ab that `saturation=1.0` stands for.
+    `default_saturation` is the factor on the network's ab that ``saturation=1.0`` stands for.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Model:
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
-        """The files, small ones first: what is wrong should show before the long download."""
+        """The files, small ones first, so that errors show before the long download."""
         return (self.prototxt, self.centers, self.caffemodel)
 
 
@@ -59,7 +59,7 @@ MODELS: dict[str, Model] = {
                 name="colorization_deploy_v2.prototxt",
                 size=9_945,
                 sha256="d16418cef8df4ccd703a55ae0ef3960861d5010418f77c90d0a47689998a7169",
-                addresses=(
+                urls=(
                     f"{_AUTHOR}/colorization/models/colorization_deploy_v2.prototxt",
                     f"{_AUTHOR}/models/colorization_deploy_v2.prototxt",
                     f"{_SPACE}/colorization_deploy_v2.prototxt",
@@ -69,7 +69,7 @@ MODELS: dict[str, Model] = {
                 name="pts_in_hull.npy",
                 size=5_088,
                 sha256=_CENTERS_SHA256,
-                addresses=(
+                urls=(
                     "https://github.com/richzhang/colorization/raw/caffe/colorization/resources/"
                     "pts_in_hull.npy",
                     f"{_AUTHOR}/resources/pts_in_hull.npy",
@@ -80,7 +80,7 @@ MODELS: dict[str, Model] = {
                 name="colorization_release_v2.caffemodel",
                 size=128_946_764,
                 sha256="f5af1e602646328c792e1094f9876fe9cd4c09ac46fa886e5708a1abc89137b1",
-                addresses=(
+                urls=(
                     "https://github.com/spmallick/learnopencv/releases/download/Colorization/"
                     "colorization_release_v2.caffemodel",
                     f"{_SPACE}/colorization_release_v2.caffemodel",

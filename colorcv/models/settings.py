@@ -1,4 +1,4 @@
-"""What the environment says about model files: COLORCV_HOME, COLORCV_MIRROR, COLORCV_OFFLINE."""
+"""Environment variables COLORCV_HOME, COLORCV_MIRROR and COLORCV_OFFLINE; the cache folder."""
 
 from __future__ import annotations
 
@@ -9,40 +9,52 @@ from urllib.parse import quote, urlsplit
 from ..errors import OptionError
 from .registry import Model, ModelFile
 
-__all__ = ["addresses_of", "folder_of", "is_offline"]
+__all__ = ["is_offline", "model_folder", "urls_for"]
 
-_YES = {"1", "true", "yes", "on"}
-_NO = {"", "0", "false", "no", "off"}
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"", "0", "false", "no", "off"}
 
 
-def folder_of(model: Model) -> Path:
-    """Where a model's files are, or go."""
+def model_folder(model: Model) -> Path:
+    """Return the folder where a model's files are, or will be downloaded to."""
     if model.bundled:
         return Path(__file__).parent / model.name
     home = os.environ.get("COLORCV_HOME")
     if home:
         return Path(os.path.abspath(os.path.expanduser(home))) / model.name  # noqa: PTH100, PTH111
-    import platformdirs  # here, so that importing this package stays cheap
+    import platformdirs  # imported late to keep `import colorcv.models` cheap
 
     return Path(platformdirs.user_cache_dir("colorcv", appauthor=False)) / model.name
 
 
 def is_offline() -> bool:
-    """Whether COLORCV_OFFLINE forbids the network."""
+    """Return True if COLORCV_OFFLINE disables downloads.
+
+    Raises
+    ------
+    OptionError
+        COLORCV_OFFLINE has a value that means neither true nor false.
+    """
     value = os.environ.get("COLORCV_OFFLINE", "").strip()
-    if value.lower() not in _YES | _NO:
+    if value.lower() not in _TRUE | _FALSE:
         raise OptionError(
             f"the environment variable COLORCV_OFFLINE is {value!r}; "
             "it takes 1, true, yes, on or 0, false, no, off"
         )
-    return value.lower() in _YES
+    return value.lower() in _TRUE
 
 
-def addresses_of(file: ModelFile) -> tuple[str, ...]:
-    """The file's addresses, COLORCV_MIRROR's before them all."""
+def urls_for(file: ModelFile) -> tuple[str, ...]:
+    """Return the URLs of a file, with COLORCV_MIRROR first.
+
+    Raises
+    ------
+    OptionError
+        COLORCV_MIRROR is not an http or https URL without query and fragment.
+    """
     base = os.environ.get("COLORCV_MIRROR", "").strip()
     if not base:
-        return file.addresses
+        return file.urls
     try:
         parts = urlsplit(base)
         usable = parts.scheme in ("http", "https") and parts.hostname
@@ -53,4 +65,4 @@ def addresses_of(file: ModelFile) -> tuple[str, ...]:
             f"the environment variable COLORCV_MIRROR is {base!r}; it takes a base address such "
             "as https://example.org/models, where the files lie under their own names"
         )
-    return (f"{base.rstrip('/')}/{quote(file.name)}", *file.addresses)
+    return (f"{base.rstrip('/')}/{quote(file.name)}", *file.urls)

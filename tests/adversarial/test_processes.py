@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import colorcv
-from tests.helpers.faulty_server import LyingServer
+from tests.helpers.faulty_server import FaultyServer
 from tests.helpers.model_files import (
     CONTENTS,
     NAME,
@@ -220,8 +220,8 @@ def test_interrupting_a_folder(after_s: float, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[LyingServer]:
-    with LyingServer(CONTENTS) as running:
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer(CONTENTS) as running:
         yield running
 
 
@@ -239,7 +239,7 @@ def test_where_no_thread_is_to_be_had(
 
 
 @posix
-def test_interrupting_a_download(server: LyingServer, tmp_path: Path) -> None:
+def test_interrupting_a_download(server: FaultyServer, tmp_path: Path) -> None:
     """What has arrived is kept, and the next process goes on from there."""
     folder = tmp_path / NAME
     write_small_files(folder)
@@ -249,7 +249,7 @@ def test_interrupting_a_download(server: LyingServer, tmp_path: Path) -> None:
         "-m",
         "tests.helpers.download_child",
         str(tmp_path),
-        f"{server.base}/honest",
+        f"{server.base}/correct",
     ]
     for wait_s in (0.0, 0.05, 0.1):
         before = max((path.stat().st_size for path in parts(folder)), default=0)

@@ -1,6 +1,6 @@
 """A real HTTP server on 127.0.0.1 that serves files and lies about them in every known way.
 
-The path says how: ``/<behaviour>/<name>``, with an optional moment as in ``/cut@0.5/<name>``, and
+The path says how: ``/<behaviour>/<name>``, with an optional fraction as in ``/cut@0.5/<name>``, and
 ``/<first>,<then>/<name>`` behaves one way once and another way from then on.
 """
 
@@ -37,7 +37,7 @@ class Request:
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: LyingServer
+    server: FaultyServer
     timeout = 10
 
     def do_GET(self) -> None:
@@ -48,35 +48,35 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.guard:
             self.server.log.append(self.request_)
             seen = self.server.seen[self.path] = self.server.seen.get(self.path, 0) + 1
-        name, _, moment = behaviours[min(seen, len(behaviours)) - 1].partition("@")
+        name, _, fraction = behaviours[min(seen, len(behaviours)) - 1].partition("@")
         content = self.server.contents[self.path.rpartition("/")[2]]
-        BEHAVIOURS[name](self, content, start, float(moment or 0.5))
+        BEHAVIOURS[name](self, content, start, float(fraction or 0.5))
 
-    def answer(self, status: int, **headers: object) -> None:
+    def respond(self, status: int, **headers: object) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
 
-    def body(self, data: bytes) -> None:
-        for at in range(0, len(data), 1 << 14):
-            piece = data[at : at + (1 << 14)]
+    def send_body(self, data: bytes) -> None:
+        for pos in range(0, len(data), 1 << 14):
+            piece = data[pos : pos + (1 << 14)]
             self.request_.sent += len(piece)  # before, or the client may be done sooner
             self.wfile.write(piece)
             self.server.pace(self.request_)
 
-    def from_start(self, content: bytes, start: int) -> bytes:
-        """Send the headers of an honest answer; the body that belongs to it."""
+    def send_head(self, content: bytes, start: int) -> bytes:
+        """Send the headers of an correct answer; the body that belongs to it."""
         if start >= len(content) > 0 and start:
-            self.answer(416, Content_Range=f"bytes */{len(content)}", Content_Length=0)
+            self.respond(416, Content_Range=f"bytes */{len(content)}", Content_Length=0)
             return b""
         if start:
             last, size = len(content) - 1, len(content)
-            self.answer(
+            self.respond(
                 206, Content_Range=f"bytes {start}-{last}/{size}", Content_Length=size - start
             )
         else:
-            self.answer(200, Content_Length=len(content))
+            self.respond(200, Content_Length=len(content))
         return content[start:]
 
     def hang(self) -> None:
@@ -86,69 +86,71 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def honest(http: Handler, content: bytes, start: int, _: float) -> None:
-    http.body(http.from_start(content, start))
+def correct(http: Handler, content: bytes, start: int, _: float) -> None:
+    http.send_body(http.send_head(content, start))
 
 
 def ignores_range(http: Handler, content: bytes, _start: int, _: float) -> None:
-    http.body(http.from_start(content, 0))
+    http.send_body(http.send_head(content, 0))
 
 
 def no_length(http: Handler, content: bytes, _start: int, _: float) -> None:
-    http.answer(200)
-    http.body(content)
+    http.respond(200)
+    http.send_body(content)
 
 
-def no_length_cut(http: Handler, content: bytes, _start: int, moment: float) -> None:
-    http.answer(200)
-    http.body(content[: _at(content, moment)])
+def no_length_cut(http: Handler, content: bytes, _start: int, fraction: float) -> None:
+    http.respond(200)
+    http.send_body(content[: _offset(content, fraction)])
 
 
-def chunked(http: Handler, content: bytes, _start: int, moment: float, *, end: bool = True) -> None:
+def chunked(
+    http: Handler, content: bytes, _start: int, fraction: float, *, end: bool = True
+) -> None:
     http.protocol_version = "HTTP/1.1"
-    http.answer(200, Transfer_Encoding="chunked", Connection="close")
-    for at in range(0, len(content), 50_000):
-        piece = content[at : at + 50_000]
+    http.respond(200, Transfer_Encoding="chunked", Connection="close")
+    for pos in range(0, len(content), 50_000):
+        piece = content[pos : pos + 50_000]
         http.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        if not end and at + 50_000 >= moment * len(content):
+        if not end and pos + 50_000 >= fraction * len(content):
             return
     if end:
         http.wfile.write(b"0\r\n\r\n")
 
 
-def chunked_cut(http: Handler, content: bytes, start: int, moment: float) -> None:
-    chunked(http, content, start, moment, end=False)
+def chunked_cut(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    chunked(http, content, start, fraction, end=False)
 
 
-def chunked_short(http: Handler, content: bytes, start: int, moment: float) -> None:
-    chunked(http, content[: _at(content, moment)], start, moment)
+def chunked_short(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    chunked(http, content[: _offset(content, fraction)], start, fraction)
 
 
-def cut(http: Handler, content: bytes, start: int, moment: float) -> None:
-    body = http.from_start(content, start)
-    http.body(body[: _at(body, moment)])
+def cut(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    body = http.send_head(content, start)
+    http.send_body(body[: _offset(body, fraction)])
 
 
-def cut_with_reset(http: Handler, content: bytes, start: int, moment: float) -> None:
-    cut(http, content, start, moment)
+def cut_with_reset(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    cut(http, content, start, fraction)
     http.wfile.flush()
     time.sleep(0.02)  # a reset throws away what is still on its way
     http.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     http.connection.close()
 
 
-def stall(http: Handler, content: bytes, start: int, moment: float) -> None:
-    cut(http, content, start, moment)
+def stall(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    cut(http, content, start, fraction)
     http.hang()
 
 
-def drip(http: Handler, content: bytes, start: int, moment: float) -> None:
-    body = http.from_start(content, start)
-    at = _at(body, moment)
-    http.body(body[:at])
-    while at < len(body) and not http.server.stopping.wait(0.02):
-        http.body(body[at : at + 1])
-        at += 1
+def drip(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    body = http.send_head(content, start)
+    pos = _offset(body, fraction)
+    http.send_body(body[:pos])
+    while pos < len(body) and not http.server.stopping.wait(0.02):
+        http.send_body(body[pos : pos + 1])
+        pos += 1
 
 
 def drip_headers(http: Handler, _content: bytes, _start: int, _: float) -> None:
@@ -169,42 +171,42 @@ def garbage(http: Handler, _content: bytes, _start: int, _: float) -> None:
     http.wfile.write(b"\x00\xff not http at all \r\n\r\n" * 20)
 
 
-def _range_lie(content_range: str, *, body_from: int = 0) -> Callable[..., None]:
+def _mislabelled_range(content_range: str, *, body_from: int = 0) -> Callable[..., None]:
     def behave(http: Handler, content: bytes, start: int, _: float) -> None:
         if not start:
-            return http.body(http.from_start(content, 0))
+            return http.send_body(http.send_head(content, 0))
         size = len(content)
         values = {"start": start, "last": size - 1, "size": size, "next": start + 1}
-        http.answer(206, Content_Range=content_range.format(**values))
-        return http.body(content[body_from if body_from >= 0 else start :][: size - start])
+        http.respond(206, Content_Range=content_range.format(**values))
+        return http.send_body(content[body_from if body_from >= 0 else start :][: size - start])
 
     return behave
 
 
 def no_content_range(http: Handler, content: bytes, start: int, _: float) -> None:
     if not start:
-        return http.body(http.from_start(content, 0))
-    http.answer(206, Content_Length=len(content) - start)
-    return http.body(content[start:])
+        return http.send_body(http.send_head(content, 0))
+    http.respond(206, Content_Length=len(content) - start)
+    return http.send_body(content[start:])
 
 
 def half_a_range(http: Handler, content: bytes, start: int, _: float) -> None:
-    """An honest 206 that gives only half of what is left."""
+    """An correct 206 that gives only half of what is left."""
     last = start + (len(content) - start + 1) // 2 - 1
-    http.answer(206, Content_Range=f"bytes {start}-{last}/{len(content)}")
-    http.body(content[start : last + 1])
+    http.respond(206, Content_Range=f"bytes {start}-{last}/{len(content)}")
+    http.send_body(content[start : last + 1])
 
 
 def unasked_206(http: Handler, content: bytes, start: int, _: float) -> None:
-    http.answer(206, Content_Range=f"bytes 10-{len(content) - 1}/{len(content)}")
-    http.body(content[10:])
+    http.respond(206, Content_Range=f"bytes 10-{len(content) - 1}/{len(content)}")
+    http.send_body(content[10:])
 
 
 def _status(code: int, **headers: object) -> Callable[..., None]:
     def behave(http: Handler, _content: bytes, _start: int, _: float) -> None:
         values = {name: value() if callable(value) else value for name, value in headers.items()}
-        http.answer(code, **values)
-        http.body(b"no")
+        http.respond(code, **values)
+        http.send_body(b"no")
 
     return behave
 
@@ -213,8 +215,8 @@ def _instead(data: bytes, *, length: bool = True, **headers: str) -> Callable[..
     def behave(http: Handler, _content: bytes, _start: int, _: float) -> None:
         if length:
             headers["Content_Length"] = str(len(data))
-        http.answer(200, **headers)
-        http.body(data)
+        http.respond(200, **headers)
+        http.send_body(data)
 
     return behave
 
@@ -222,59 +224,59 @@ def _instead(data: bytes, *, length: bool = True, **headers: str) -> Callable[..
 def _redirect(target: str) -> Callable[..., None]:
     def behave(http: Handler, _content: bytes, _start: int, _: float) -> None:
         name = http.path.rpartition("/")[2]
-        http.answer(302, Location=target.format(name=name, base=http.server.base))
+        http.respond(302, Location=target.format(name=name, base=http.server.base))
 
     return behave
 
 
 def gzipped(http: Handler, content: bytes, _start: int, _: float) -> None:
     data = gzip.compress(content)
-    http.answer(200, Content_Encoding="gzip", Content_Length=len(data))
-    http.body(data)
+    http.respond(200, Content_Encoding="gzip", Content_Length=len(data))
+    http.send_body(data)
 
 
 def gzipped_with_right_length(http: Handler, content: bytes, _start: int, _: float) -> None:
-    http.answer(200, Content_Encoding="gzip", Content_Length=len(content))
-    http.body(content)
+    http.respond(200, Content_Encoding="gzip", Content_Length=len(content))
+    http.send_body(content)
 
 
 def too_long(http: Handler, content: bytes, start: int, _: float) -> None:
-    http.answer(200, Content_Length=len(content) + 1)
-    http.body(content + b"!")
+    http.respond(200, Content_Length=len(content) + 1)
+    http.send_body(content + b"!")
 
 
 def endless(http: Handler, content: bytes, start: int, _: float) -> None:
-    http.answer(200)
-    http.body(content)
+    http.respond(200)
+    http.send_body(content)
     while not http.server.stopping.is_set():
-        http.body(b"!" * (1 << 14))
+        http.send_body(b"!" * (1 << 14))
 
 
 def other_bytes(http: Handler, content: bytes, start: int, _: float) -> None:
-    http.body(http.from_start(bytes(len(content)), start))
+    http.send_body(http.send_head(bytes(len(content)), start))
 
 
-def other_bytes_cut(http: Handler, content: bytes, start: int, moment: float) -> None:
-    cut(http, bytes(len(content)), start, moment)
+def other_bytes_cut(http: Handler, content: bytes, start: int, fraction: float) -> None:
+    cut(http, bytes(len(content)), start, fraction)
 
 
 def names_a_file_outside(http: Handler, content: bytes, _start: int, _: float) -> None:
-    http.answer(
+    http.respond(
         200,
         Content_Length=len(content),
         Content_Disposition='attachment; filename="../../../outside"',
         Content_Location="/../../outside",
     )
-    http.body(content)
+    http.send_body(content)
 
 
-def _at(body: bytes, moment: float) -> int:
-    """0.5 is half way, 1 all but the last byte, and a tiny moment the first byte."""
-    return max(0, min(int(moment * len(body)) or (1 if moment else 0), len(body) - 1))
+def _offset(body: bytes, fraction: float) -> int:
+    """0.5 is half way, 1 all but the last byte, and a tiny fraction the first byte."""
+    return max(0, min(int(fraction * len(body)) or (1 if fraction else 0), len(body) - 1))
 
 
 BEHAVIOURS: dict[str, Callable[..., None]] = {
-    "honest": honest,
+    "correct": correct,
     "ignores-range": ignores_range,
     "no-length": no_length,
     "no-length-cut": no_length_cut,
@@ -289,11 +291,11 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
     "hang": hang_at_once,
     "close": close_at_once,
     "garbage": garbage,
-    "range-of-later": _range_lie("bytes {next}-{last}/{size}", body_from=-1),
-    "range-of-other-size": _range_lie("bytes {start}-{last}/999999999", body_from=-1),
-    "range-unknown-size": _range_lie("bytes {start}-{last}/*", body_from=-1),
-    "range-garbled": _range_lie("bytes all", body_from=-1),
-    "range-lie": _range_lie("bytes {start}-{last}/{size}", body_from=0),
+    "range-of-later": _mislabelled_range("bytes {next}-{last}/{size}", body_from=-1),
+    "range-of-other-size": _mislabelled_range("bytes {start}-{last}/999999999", body_from=-1),
+    "range-unknown-size": _mislabelled_range("bytes {start}-{last}/*", body_from=-1),
+    "range-garbled": _mislabelled_range("bytes all", body_from=-1),
+    "range-mislabelled": _mislabelled_range("bytes {start}-{last}/{size}", body_from=0),
     "range-unnamed": no_content_range,
     "range-halves": half_a_range,
     "range-unasked": unasked_206,
@@ -319,8 +321,8 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
     "lfs-no-length": _instead(LFS, length=False),
     "empty": _instead(b""),
     "short": _instead(b"not found", Content_Type="text/plain"),
-    "redirect": _redirect("/honest/{name}"),
-    "redirect-absolute": _redirect("{base}/honest/{name}"),
+    "redirect": _redirect("/correct/{name}"),
+    "redirect-absolute": _redirect("{base}/correct/{name}"),
     "redirect-loop": _redirect("/redirect-loop/{name}"),
     "redirect-file": _redirect("file:///etc/hostname"),
     "redirect-ftp": _redirect("ftp://127.0.0.1/x"),
@@ -338,7 +340,7 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
 
 @dataclass
 class Pace:
-    """Slows the body down, so that there is a moment in which to kill somebody."""
+    """Slows the body down, so that there is a fraction in which to kill somebody."""
 
     seconds: float = 0.0
 
@@ -347,7 +349,7 @@ class Pace:
             time.sleep(self.seconds)
 
 
-class LyingServer(ThreadingHTTPServer):
+class FaultyServer(ThreadingHTTPServer):
     """Use as a context manager; `base` is its address, `log` what was asked of it."""
 
     daemon_threads = True
@@ -365,7 +367,7 @@ class LyingServer(ThreadingHTTPServer):
         self.pace = Pace()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.005,), daemon=True)
 
-    def __enter__(self) -> LyingServer:
+    def __enter__(self) -> FaultyServer:
         self._thread.start()
         return self
 
@@ -378,5 +380,5 @@ class LyingServer(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is what these tests are about."""
 
-    def address(self, behaviour: str, name: str) -> str:
+    def url(self, behaviour: str, name: str) -> str:
         return f"{self.base}/{behaviour}/{name}"

@@ -18,23 +18,23 @@ CONTENTS = {
 }
 
 
-def small_model(addresses: dict[str, Iterable[str]]) -> Model:
+def small_model(urls: dict[str, Iterable[str]]) -> Model:
     """The model, each file with these addresses."""
     files = [
         ModelFile(
             name=name,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
-            addresses=tuple(addresses.get(name, ())),
+            urls=tuple(urls.get(name, ())),
         )
         for name, content in CONTENTS.items()
     ]
     return Model(NAME, "for the tests", "none", files[0], files[1], files[2])
 
 
-def register(addresses: dict[str, Iterable[str]]) -> Model:
+def register(urls: dict[str, Iterable[str]]) -> Model:
     """Enter the model into the registry of this process."""
-    MODELS[NAME] = small_model(addresses)
+    MODELS[NAME] = small_model(urls)
     return MODELS[NAME]
 
 

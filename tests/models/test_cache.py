@@ -51,9 +51,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = cache.sha256_of
 
-    def counted(path: Path, *, remembered: bool) -> str:
+    def counted(path: Path, *, stamp: bool) -> str:
         names.append(path.name)
-        return real(path, remembered=remembered)
+        return real(path, stamp=stamp)
 
     monkeypatch.setattr(cache, "sha256_of", counted)
     return names
@@ -115,7 +115,7 @@ def test_the_bundled_model_is_whole() -> None:
 def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "lite"
     shutil.copytree(resolve("lite").caffemodel.parent, folder)
-    monkeypatch.setattr(cache, "folder_of", lambda model: folder)
+    monkeypatch.setattr(cache, "model_folder", lambda model: folder)
     name = MODELS["lite"].caffemodel.name
     (folder / name).write_bytes(b"short")
     assert state_of("lite") == "wrong"

@@ -13,7 +13,7 @@ from colorcv.errors import DownloadError
 from colorcv.models import cache, download
 from colorcv.models.registry import MODELS
 from colorcv.models.transfer import http, mirrors
-from tests.helpers.faulty_server import BEHAVIOURS, HTML, LyingServer
+from tests.helpers.faulty_server import BEHAVIOURS, HTML, FaultyServer
 from tests.helpers.model_files import (
     CONTENTS,
     NAME,
@@ -54,7 +54,7 @@ MATRIX = [
 ]
 # What the only address does, and the reason that the error must give; None: the file arrives.
 ALONE: dict[str, str | None] = {
-    "honest": None,
+    "correct": None,
     "ignores-range": None,
     "no-length": None,
     "chunked": None,
@@ -66,7 +66,7 @@ ALONE: dict[str, str | None] = {
     "range-garbled": None,
     "range-unknown-size": None,
     "range-unnamed": None,
-    "range-lie": None,
+    "range-mislabelled": None,
     "no-length-cut": r"the connection was cut after",
     "chunked-cut": r"the connection was cut",
     "chunked-short": r"sent only 150,000 of 300,000 bytes",
@@ -123,8 +123,8 @@ FINAL = {
 
 
 @pytest.fixture
-def server() -> Iterator[LyingServer]:
-    with LyingServer(CONTENTS) as running:
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer(CONTENTS) as running:
         yield running
 
 
@@ -153,7 +153,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     """Short time limits, only where the server makes us wait for them: machines are busy."""
     if case.partition("@")[0] in SLOW:
         monkeypatch.setattr(http, "READ_TIMEOUT_S", 0.25)
-        monkeypatch.setattr(http, "STALL_S", 0.3)
+        monkeypatch.setattr(http, "STALL_TIMEOUT_S", 0.3)
 
 
 def test_every_behaviour_has_its_expected_end() -> None:
@@ -165,12 +165,12 @@ def test_the_next_address_gives_the_file(
     case: str,
     kept: str,
     folder: Path,
-    server: LyingServer,
+    server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hurry(monkeypatch, case)
-    register({WEIGHTS: [server.address(case, WEIGHTS), server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url(case, WEIGHTS), server.url("correct", WEIGHTS)]})
     if KEPT[kept]:
         part_path(folder).write_bytes(KEPT[kept])
     download(NAME)
@@ -183,12 +183,12 @@ def test_the_same_address_is_honest_the_second_time(
     case: str,
     kept: str,
     folder: Path,
-    server: LyingServer,
+    server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hurry(monkeypatch, case)
-    register({WEIGHTS: [server.address(f"{case},honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url(f"{case},correct", WEIGHTS)]})
     if KEPT[kept]:
         part_path(folder).write_bytes(KEPT[kept])
     # With something kept, these two may be innocent: they are asked again, for the whole file.
@@ -209,12 +209,12 @@ def test_the_only_address(
     case: str,
     kept: str,
     folder: Path,
-    server: LyingServer,
+    server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hurry(monkeypatch, case)
-    register({WEIGHTS: [server.address(case, WEIGHTS)]})
+    register({WEIGHTS: [server.url(case, WEIGHTS)]})
     if KEPT[kept]:
         part_path(folder).write_bytes(KEPT[kept])
     # All the bytes come in the end, if slowly or without an end.
@@ -227,7 +227,7 @@ def test_the_only_address(
         with pytest.raises(DownloadError, match=reason) as caught:
             download(NAME)
         text = str(caught.value)
-        assert server.address(case, WEIGHTS) in text
+        assert server.url(case, WEIGHTS) in text
         assert str(folder) in text
         assert 'model="lite"' in text
         assert not (folder / WEIGHTS).exists()
@@ -242,9 +242,9 @@ def test_the_only_address(
 
 @pytest.mark.parametrize("kept", KEPT)
 def test_what_was_kept_is_gone_on_with_or_thrown_away(
-    kept: str, folder: Path, server: LyingServer, waits: list[float]
+    kept: str, folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     part_path(folder).write_bytes(KEPT[kept])
     part_path(folder, "2-smaller").write_bytes(CONTENT[:1000])
     download(NAME)
@@ -261,8 +261,8 @@ def test_what_was_kept_is_gone_on_with_or_thrown_away(
     assert starts == expected[kept]
 
 
-def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: LyingServer) -> None:
-    register({WEIGHTS: [server.address("404", WEIGHTS)]})
+def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: FaultyServer) -> None:
+    register({WEIGHTS: [server.url("404", WEIGHTS)]})
     part_path(folder, "1-a").write_bytes(CONTENT[:1000])
     part_path(folder, "2-b").write_bytes(CONTENT[:2000])
     with pytest.raises(DownloadError, match="2,000 bytes of it are here already"):
@@ -271,9 +271,9 @@ def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: Lyi
     assert left.read_bytes() == CONTENT[:2000]
 
 
-def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: LyingServer) -> None:
+def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: FaultyServer) -> None:
     """A file of the same name with another hash, as another version of the library may want."""
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     theirs = folder / f"{WEIGHTS}.0123456789ab.77-aa.part"
     theirs.write_bytes(b"theirs")
     download(NAME)
@@ -285,12 +285,12 @@ def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: LyingS
 def test_nothing_is_fetched_twice_after_a_break(
     case: str,
     folder: Path,
-    server: LyingServer,
+    server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hurry(monkeypatch, case)
-    register({WEIGHTS: [server.address(f"{case},honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url(f"{case},correct", WEIGHTS)]})
     download(NAME)
     first, second = server.log
     assert first.start == 0
@@ -312,19 +312,19 @@ def test_nothing_is_fetched_twice_after_a_break(
     ],
 )
 def test_how_long_is_waited(
-    case: str, expected: list[float], folder: Path, server: LyingServer, waits: list[float]
+    case: str, expected: list[float], folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
-    register({WEIGHTS: [server.address(case, WEIGHTS)]})
+    register({WEIGHTS: [server.url(case, WEIGHTS)]})
     with pytest.raises(DownloadError):
         download(NAME)
     assert waits == pytest.approx(expected, abs=1.6 if "date" in case else 0.2)
 
 
 def test_waits_only_when_every_address_has_failed(
-    folder: Path, server: LyingServer, waits: list[float]
+    folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
-    cases = ["503", "429-wait-7", "503-wait-3,honest"]
-    register({WEIGHTS: [server.address(case, WEIGHTS) for case in cases]})
+    cases = ["503", "429-wait-7", "503-wait-3,correct"]
+    register({WEIGHTS: [server.url(case, WEIGHTS) for case in cases]})
     download(NAME)
     asked = [request.path.split("/")[1] for request in server.log]
     # The first is asked again after its back-off of 1 s, then of 2 s; the third is ready after 3.
@@ -334,9 +334,9 @@ def test_waits_only_when_every_address_has_failed(
 
 
 def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits: list[float],
-                            server: LyingServer) -> None:  # fmt: skip
-    monkeypatch.setattr(mirrors, "TRIES", 9)
-    register({WEIGHTS: [server.address("500", WEIGHTS)]})
+                            server: FaultyServer) -> None:  # fmt: skip
+    monkeypatch.setattr(mirrors, "MAX_TRIES", 9)
+    register({WEIGHTS: [server.url("500", WEIGHTS)]})
     with pytest.raises(DownloadError):
         download(NAME)
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30], abs=0.2)
@@ -344,10 +344,10 @@ def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits
 
 @pytest.mark.parametrize("between", [[], ["503"]], ids=["at-once", "with-failures-between"])
 def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
-    between: list[str], folder: Path, server: LyingServer, waits: list[float]
+    between: list[str], folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
-    cases = [*(["cut@0.1", *between] * 10), "honest"]
-    register({WEIGHTS: [server.address(",".join(cases), WEIGHTS)]})
+    cases = [*(["cut@0.1", *between] * 10), "correct"]
+    register({WEIGHTS: [server.url(",".join(cases), WEIGHTS)]})
     download(NAME)
     assert waits == pytest.approx([1.0] * 10 * len(between), abs=0.2)
     starts = [request.start for request in server.log]
@@ -356,8 +356,8 @@ def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
     assert len(set(starts)) == 11
 
 
-def test_asks_for_the_bytes_as_they_are(folder: Path, server: LyingServer) -> None:
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+def test_asks_for_the_bytes_as_they_are(folder: Path, server: FaultyServer) -> None:
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     download(NAME)
     headers = server.log[0].headers
     assert headers["Accept-Encoding"] == "identity"
@@ -366,9 +366,9 @@ def test_asks_for_the_bytes_as_they_are(folder: Path, server: LyingServer) -> No
 
 
 def test_what_was_downloaded_is_not_hashed_again(
-    folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     download(NAME)
 
     def refuse(path: Path, **_: object) -> str:
@@ -379,9 +379,9 @@ def test_what_was_downloaded_is_not_hashed_again(
 
 
 def test_a_mirror_comes_first_and_its_password_is_not_shown(
-    folder: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register({WEIGHTS: [server.address("404", WEIGHTS)]})
+    register({WEIGHTS: [server.url("404", WEIGHTS)]})
     base = server.base.replace("http://", "http://me:secret@")
     monkeypatch.setenv("COLORCV_MIRROR", f"{base}/403/")
     with pytest.raises(DownloadError) as caught:
@@ -394,12 +394,12 @@ def test_a_mirror_comes_first_and_its_password_is_not_shown(
 
 
 def test_nothing_outside_the_folder_is_written(
-    folder: Path, server: LyingServer, tmp_path: Path
+    folder: Path, server: FaultyServer, tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"mine")
     part_path(folder).symlink_to(outside)
-    register({WEIGHTS: [server.address("names-a-file-outside", WEIGHTS)]})
+    register({WEIGHTS: [server.url("names-a-file-outside", WEIGHTS)]})
     download(NAME)
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     assert outside.read_bytes() == b"mine"
@@ -407,7 +407,7 @@ def test_nothing_outside_the_folder_is_written(
 
 
 def test_a_proxy_that_is_not_there_is_named(
-    folder: Path, server: LyingServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    folder: Path, server: FaultyServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -418,9 +418,9 @@ def test_a_proxy_that_is_not_there_is_named(
 
 
 def test_a_secure_connection_that_is_none_is_not_tried_again(
-    folder: Path, server: LyingServer, waits: list[float]
+    folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
-    address = server.address("honest", WEIGHTS).replace("http:", "https:")
+    address = server.url("correct", WEIGHTS).replace("http:", "https:")
     register({WEIGHTS: [address]})
     with pytest.raises(DownloadError, match=rf"{address}: the secure connection failed: "):
         download(NAME)
@@ -428,29 +428,29 @@ def test_a_secure_connection_that_is_none_is_not_tried_again(
 
 
 def test_a_urllib3_without_read1_does(
-    folder: Path, server: LyingServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    folder: Path, server: FaultyServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """urllib3 1.26 has none."""
     for kind in urllib3.HTTPResponse.__mro__:
         if "read1" in vars(kind):
             monkeypatch.delattr(kind, "read1")
     hurry(monkeypatch, "stall")
-    register({WEIGHTS: [server.address("stall@0.5,cut@0.5,honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("stall@0.5,cut@0.5,correct", WEIGHTS)]})
     download(NAME)
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     assert [request.start > 0 for request in server.log] == [False, True, True]
 
 
 def test_every_address_stands_in_the_error_with_its_reason(
-    folder: Path, server: LyingServer, waits: list[float]
+    folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     cases = ["404", "html", "lfs", "503", "redirect-file", "cut@0.5"]
-    register({WEIGHTS: [server.address(case, WEIGHTS) for case in cases] + ["ftp://127.0.0.1/x"]})
+    register({WEIGHTS: [server.url(case, WEIGHTS) for case in cases] + ["ftp://127.0.0.1/x"]})
     with pytest.raises(DownloadError) as caught:
         download(NAME)
     for case in cases:
         reason = ALONE[case.partition("@")[0]]
-        address = re.escape(server.address(case, WEIGHTS))
+        address = re.escape(server.url(case, WEIGHTS))
         assert re.search(rf"\n  {address}: .*{reason}", str(caught.value))
     assert "leads to ftp://127.0.0.1/x: neither http nor https" in str(caught.value)
     (left,) = parts(folder)
@@ -458,10 +458,10 @@ def test_every_address_stands_in_the_error_with_its_reason(
     assert f"{left.stat().st_size / 1e6:.1f} MB of it are here already" in str(caught.value)
 
 
-def test_progress_tells_what_is_here_of_how_much(folder: Path, server: LyingServer) -> None:
+def test_progress_tells_what_is_here_of_how_much(folder: Path, server: FaultyServer) -> None:
     calls: list[tuple[int, int, str]] = []
     part_path(folder).write_bytes(CONTENT[:120_000])
-    register({WEIGHTS: [server.address("cut@0.3,honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("cut@0.3,correct", WEIGHTS)]})
     download(NAME, progress=lambda *call: calls.append(call))
     done = [call[0] for call in calls]
     assert done[0] == 120_000
@@ -472,14 +472,14 @@ def test_progress_tells_what_is_here_of_how_much(folder: Path, server: LyingServ
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError, ValueError])
 def test_what_progress_raises_arrives_and_the_part_is_kept(
-    error: type[BaseException], folder: Path, server: LyingServer
+    error: type[BaseException], folder: Path, server: FaultyServer
 ) -> None:
     def progress(done: int, total: int, name: str) -> None:
         if done > 100_000:
             raise error("enough")
 
     server.pace.seconds = 0.002
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     with pytest.raises(error, match=r"^enough$"):
         download(NAME, progress=progress)
     (left,) = parts(folder)

@@ -17,7 +17,7 @@ from colorcv.errors import DownloadError
 from colorcv.models import download, models, resolve
 from colorcv.models.registry import MODELS
 from colorcv.models.transfer import downloader, partial
-from tests.helpers.faulty_server import LyingServer
+from tests.helpers.faulty_server import FaultyServer
 from tests.helpers.model_files import (
     CONTENTS,
     NAME,
@@ -34,8 +34,8 @@ SIZE = len(CONTENT)
 
 
 @pytest.fixture
-def server() -> Iterator[LyingServer]:
-    with LyingServer(CONTENTS) as running:
+def server() -> Iterator[FaultyServer]:
+    with FaultyServer(CONTENTS) as running:
         yield running
 
 
@@ -72,9 +72,9 @@ def assert_helpful(error: DownloadError, folder: Path) -> None:
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
-    small_disk: Path, server: LyingServer
+    small_disk: Path, server: FaultyServer
 ) -> None:
-    register({name: [server.address("honest", name)] for name in CONTENTS})
+    register({name: [server.url("correct", name)] for name in CONTENTS})
     with pytest.raises(DownloadError, match=r"has .* free, and 0\.3 MB are needed") as caught:
         download(NAME)
     assert_helpful(caught.value, small_disk / NAME)
@@ -82,10 +82,10 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
 
 
 def test_a_disk_that_fills_up(
-    small_disk: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_files(small_disk / NAME)
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     no_room_seen(monkeypatch)
     with pytest.raises(DownloadError, match="No space left on device") as caught:
         download(NAME)
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up(
     check_folder(small_disk / NAME)
 
 
-def test_a_disk_that_fills_up_in_a_process(home: Path, server: LyingServer) -> None:
+def test_a_disk_that_fills_up_in_a_process(home: Path, server: FaultyServer) -> None:
     """The same by a limit on the size of files, which needs no rights."""
     pytest.importorskip("resource", reason="Windows has no limits on file sizes")
     write_small_files(home / NAME)
@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up_in_a_process(home: Path, server: LyingServer) -> N
         "-m",
         "tests.helpers.download_child",
         str(home),
-        f"{server.base}/honest",
+        f"{server.base}/correct",
     ]
     run = {"cwd": Path(__file__).parents[2], "capture_output": True, "text": True, "timeout": 60}
     done = subprocess.run([*child, "100000"], check=False, **run)
@@ -129,7 +129,7 @@ def test_a_disk_that_fills_up_in_a_process(home: Path, server: LyingServer) -> N
 
 
 def test_a_read_only_folder_with_the_right_files_is_enough(
-    small_disk: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     folder = small_disk / NAME
@@ -145,11 +145,11 @@ def test_a_read_only_folder_with_the_right_files_is_enough(
 
 
 def test_a_read_only_folder_is_told_before_the_first_byte(
-    small_disk: Path, server: LyingServer
+    small_disk: Path, server: FaultyServer
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     write_small_files(small_disk / NAME)
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(DownloadError, match="Read-only file system") as caught:
         download(NAME)
@@ -160,10 +160,10 @@ def test_a_read_only_folder_is_told_before_the_first_byte(
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "ftruncate", "mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
 def test_every_call_may_fail(
-    call: str, code: int, home: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    call: str, code: int, home: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One clear error whatever the disk refuses, also where nothing can be mounted."""
-    register({name: [server.address("honest", name)] for name in CONTENTS})
+    register({name: [server.url("correct", name)] for name in CONTENTS})
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -185,11 +185,11 @@ def test_every_call_may_fail(
 
 
 def test_a_file_in_place_of_the_folder(
-    home: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    home: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "file").write_bytes(b"")
     monkeypatch.setenv("COLORCV_HOME", str(home / "file"))
-    register({name: [server.address("honest", name)] for name in CONTENTS})
+    register({name: [server.url("correct", name)] for name in CONTENTS})
     with pytest.raises(DownloadError, match=r"cannot write .*file") as caught:
         download(NAME)
     assert_helpful(caught.value, home / "file" / NAME)
@@ -198,11 +198,11 @@ def test_a_file_in_place_of_the_folder(
 
 
 def test_what_is_kept_counts_for_the_space_needed(
-    home: Path, server: LyingServer, monkeypatch: pytest.MonkeyPatch
+    home: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_files(home / NAME)
     part_path(home / NAME).write_bytes(CONTENT[:200_000])
-    register({WEIGHTS: [server.address("honest", WEIGHTS)]})
+    register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     free = SimpleNamespace(free=99_999)
     monkeypatch.setattr(downloader.shutil, "disk_usage", lambda path: free)
     with pytest.raises(DownloadError, match=r"has 99,999 bytes free, and 0\.1 MB are needed"):

@@ -46,9 +46,9 @@ def test_a_file_s_data_is_usable(model: Model, file: ModelFile) -> None:
     # A name becomes a path: it must be a plain one on every system.
     assert Path(file.name).name == file.name
     assert not set(file.name) & set('<>:"/\\|?*[]')
-    assert bool(file.addresses) != model.bundled
-    assert len(set(file.addresses)) == len(file.addresses)
-    for address in file.addresses:
+    assert bool(file.urls) != model.bundled
+    assert len(set(file.urls)) == len(file.urls)
+    for address in file.urls:
         parts = urlsplit(address)
         assert parts.scheme in ("http", "https")
         assert unquote(parts.path).endswith(f"/{file.name}")

@@ -1,1 +1,1 @@
-"""Downloading of model files: mirrors, retries, resumption, locks."""
+"""Downloading of model files: mirrors, retries, resuming, locks."""

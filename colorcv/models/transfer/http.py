@@ -1,7 +1,8 @@
-"""One GET request, spoken in a thread of its own: nothing the far end drags out can hold us.
+"""One GET request with a limit on the time without data.
 
-The read timeout of a socket starts again with every byte, and looking up a name has none, so a
-server that drips its headers could hold a caller for days.
+requests alone cannot give that limit: a socket's read timeout starts again with every byte, and the
+lookup of a host name has none, so a server that sends its headers byte by byte could hold the
+caller for days. Here the request runs in a thread of its own, and the caller waits for a queue.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3.exceptions
 
-__all__ = ["Broken", "Conversation"]
+__all__ = ["HTTPStream", "TransferError"]
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
-STALL_S = 60.0
+STALL_TIMEOUT_S = 60.0
 MAX_REDIRECTS = 8
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 
-# ValueError: requests lets some malformed addresses through as such (UnicodeError is one).
+# ValueError: requests passes some malformed URLs on as such (UnicodeError is a ValueError).
 _NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -33,29 +34,36 @@ _NETWORK_ERRORS = (
     OSError,
     ValueError,
 )
-_CUT = (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)
+_INCOMPLETE_READS = (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)
 
 
-class Broken(Exception):
-    """Why a conversation could not be held to its end, and whether to try once more."""
+class TransferError(Exception):
+    """A request or its response failed.
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    Attributes
+    ----------
+    reason : str
+    retryable : bool
+        True if another attempt may succeed.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.again = again
+        self.retryable = retryable
 
 
-class Conversation:
-    """A GET request whose answer and body come through a queue."""
+class HTTPStream:
+    """A GET request in a background thread, whose response and body arrive through a queue."""
 
-    def __init__(self, session: requests.Session, address: str, headers: dict[str, str]) -> None:
-        self._session, self._address, self._headers = session, address, headers
+    def __init__(self, session: requests.Session, url: str, headers: dict[str, str]) -> None:
+        self._session, self._url, self._headers = session, url, headers
         self._queue: queue.Queue[requests.Response | bytes | BaseException] = queue.Queue(4)
-        self._over = threading.Event()
+        self._closed = threading.Event()
 
-    def __enter__(self) -> Conversation:
-        # A daemon: a far end that hangs must not keep the interpreter from leaving.
-        threading.Thread(target=self._speak, name="colorcv-download", daemon=True).start()
+    def __enter__(self) -> HTTPStream:
+        # A daemon thread, so that a server that hangs does not keep the interpreter from exiting.
+        threading.Thread(target=self._run, name="colorcv-download", daemon=True).start()
         return self
 
     def __exit__(
@@ -64,16 +72,16 @@ class Conversation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._closed.set()
 
-    def answer(self) -> requests.Response:
-        """The final answer's status and headers."""
+    def response(self) -> requests.Response:
+        """Return the final response, after redirects, for its status and headers."""
         item = self._next()
         assert isinstance(item, requests.Response)
         return item
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it was sent, undecoded."""
+    def iter_raw(self) -> Iterator[bytes]:
+        """Yield the body as it was sent, without decoding."""
         while True:
             item = self._next()
             assert isinstance(item, bytes)
@@ -83,47 +91,50 @@ class Conversation:
 
     def _next(self) -> requests.Response | bytes:
         try:
-            item = self._queue.get(timeout=STALL_S)
+            item = self._queue.get(timeout=STALL_TIMEOUT_S)
         except queue.Empty:
-            raise Broken(f"nothing came for {STALL_S:g} s", again=True) from None
+            raise TransferError(f"nothing came for {STALL_TIMEOUT_S:g} s", retryable=True) from None
         if isinstance(item, _NETWORK_ERRORS):
-            # A malformed address or a bad certificate is not mended by waiting.
-            again = not isinstance(item, (ValueError, requests.exceptions.SSLError))
-            raise Broken(_reason(item), again=again) from item
+            # A malformed URL or an invalid certificate will be the same at the next attempt.
+            retryable = not isinstance(item, (ValueError, requests.exceptions.SSLError))
+            raise TransferError(_root_cause(item), retryable=retryable) from item
         if isinstance(item, BaseException):
             raise item
         return item
 
-    def _speak(self) -> None:
+    def _run(self) -> None:
         try:
             response = self._open()
             try:
                 self._put(response)
-                # read1 gives what is there; urllib3 before 2.1 has none and waits for all of CHUNK.
+                # read1 returns what has arrived. urllib3 before 2.1 has only read, which waits for
+                # a whole chunk.
                 read = getattr(response.raw, "read1", response.raw.read)
-                while not self._over.is_set():
-                    data = read(CHUNK, decode_content=False)
+                while not self._closed.is_set():
+                    data = read(CHUNK_BYTES, decode_content=False)
                     self._put(data)
                     if not data:
                         return
             finally:
                 response.close()
-        except BaseException as err:  # handed to the caller's thread, which raises it
+        except BaseException as err:  # re-raised in the caller's thread
             self._put(err)
 
     def _put(self, item: requests.Response | bytes | BaseException) -> None:
-        while not self._over.is_set():
+        while not self._closed.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)
                 return
 
     def _open(self) -> requests.Response:
-        address = self._address
+        url = self._url
         for _ in range(MAX_REDIRECTS + 1):
-            if urlsplit(address).scheme not in ("http", "https"):
-                raise Broken(f"leads to {address[:200]}: neither http nor https", again=False)
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise TransferError(
+                    f"leads to {url[:200]}: neither http nor https", retryable=False
+                )
             response = self._session.get(
-                address,
+                url,
                 headers=self._headers,
                 stream=True,
                 allow_redirects=False,
@@ -133,12 +144,12 @@ class Conversation:
             if target is None:
                 return response
             response.close()
-            address = urljoin(address, target)
-        raise Broken(f"redirects more than {MAX_REDIRECTS} times", again=False)
+            url = urljoin(url, target)
+        raise TransferError(f"redirects more than {MAX_REDIRECTS} times", retryable=False)
 
 
-def _reason(error: BaseException) -> str:
-    """What is at the bottom of an error that requests and urllib3 have wrapped several times."""
+def _root_cause(error: BaseException) -> str:
+    """Return the text of the innermost error; requests and urllib3 wrap it several times."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"no connection within {CONNECT_TIMEOUT_S:g} s"
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
@@ -146,7 +157,7 @@ def _reason(error: BaseException) -> str:
     chain = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(inner)
-    if any(isinstance(each, _CUT) for each in chain):
+    if any(isinstance(each, _INCOMPLETE_READS) for each in chain):
         return "the connection was cut"
     root = next(each for each in reversed(chain) if isinstance(each, _NETWORK_ERRORS))
     text = (root.strerror if isinstance(root, OSError) else None) or str(root)

@@ -1,6 +1,6 @@
-"""Locks that the system drops when their holder dies, on an open file.
+"""File locks, which the operating system releases when their process dies.
 
-They belong to the open file and not to the process, so they hold between threads too.
+They belong to the open file and not to the process, so they also exclude other threads.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from pathlib import Path
 
 __all__ = ["lock", "lock_folder", "unlock"]
 
+logger = logging.getLogger("colorcv")
+
 LOCK_NAME = ".lock"
-POLL_S = 0.1
-# Longer than a living download can go without a byte (fetch.STALL_S plus the longest wait).
-PATIENCE_S = 150.0
-_log = logging.getLogger("colorcv")
+POLL_INTERVAL_S = 0.1
+# Longer than a running download can go without a byte: http.STALL_TIMEOUT_S and the longest pause
+# between attempts.
+LOCK_TIMEOUT_S = 150.0
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,8 +44,14 @@ else:
 
 
 def lock(fd: int) -> bool | None:
-    """Lock an open file: True when it is ours now, False when another has it, None when this
-    file system has no locks."""
+    """Try to lock an open file.
+
+    Returns
+    -------
+    bool or None
+        True if the lock is taken now, False if it is held elsewhere, None if this file system has
+        no locks.
+    """
     try:
         _try_lock(fd)
     except OSError as err:
@@ -53,43 +61,50 @@ def lock(fd: int) -> bool | None:
 
 
 def unlock(fd: int) -> None:
-    """Give a lock back, also for copies of the open file that a fork has made."""
+    """Release a lock, also for copies of the open file that a fork has made."""
     with suppress(OSError):
         _unlock(fd)
 
 
 @contextmanager
-def lock_folder(folder: Path, waiting: Callable[[], int]) -> Iterator[None]:
-    """Hold the folder's lock, so that one process downloads while the others wait.
+def lock_folder(folder: Path, poll: Callable[[], int]) -> Iterator[None]:
+    """Hold the lock of a folder, so that one process downloads while others wait.
 
-    It saves work and guards nothing: where it cannot be had, each process goes on by itself.
-    `waiting` is called again and again while another process has it, and returns how many bytes
-    that one has so far; when they stand still for `PATIENCE_S` seconds, nobody waits any longer.
+    The lock only saves work: without it several processes download the same file, each into a
+    partial file of its own, and the result is the same.
+
+    Parameters
+    ----------
+    folder : Path
+    poll : callable
+        Called repeatedly while another process holds the lock; returns how many bytes that process
+        has received. If the number stays the same for `LOCK_TIMEOUT_S` seconds, the wait ends
+        without the lock.
     """
     try:
-        # For reading, so that a folder shared by several users needs no common file mode.
+        # Read-only, so that users who share the folder need no write permission for this file.
         fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CREAT, 0o666)
     except OSError as err:
-        _log.info("no lock in %s (%s): going on without", folder, err)
+        logger.info("no lock in %s (%s): going on without", folder, err)
         yield
         return
     try:
-        _wait_for(fd, folder, waiting)
+        _wait_for(fd, folder, poll)
         yield
     finally:
         unlock(fd)
         os.close(fd)
 
 
-def _wait_for(fd: int, folder: Path, waiting: Callable[[], int]) -> None:
+def _wait_for(fd: int, folder: Path, poll: Callable[[], int]) -> None:
     before, since = -1, time.monotonic()
-    while (got := lock(fd)) is False:
-        here = waiting()
-        if here != before:
-            before, since = here, time.monotonic()
-        elif time.monotonic() - since > PATIENCE_S:
-            _log.warning("whoever downloads into %s stands still: going on by ourselves", folder)
+    while (locked := lock(fd)) is False:
+        received = poll()
+        if received != before:
+            before, since = received, time.monotonic()
+        elif time.monotonic() - since > LOCK_TIMEOUT_S:
+            logger.warning("whoever downloads into %s stands still: going on by ourselves", folder)
             return
-        time.sleep(POLL_S)
-    if got is None:
-        _log.info("no file locks in %s: going on without", folder)
+        time.sleep(POLL_INTERVAL_S)
+    if locked is None:
+        logger.info("no file locks in %s: going on without", folder)

@@ -1,4 +1,4 @@
-"""Get one file from the first of several addresses that gives the right bytes."""
+"""Download one file from several URLs: resume, retry, back off, check what arrives."""
 
 from __future__ import annotations
 
@@ -7,244 +7,277 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http.client import responses
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
-from ..hashes import OTHER, describe
+from ..hashes import UNKNOWN, describe_content
 from ..registry import ModelFile
 from . import http
-from .http import Broken, Conversation
-from .partial import Partial
+from .http import HTTPStream, TransferError
+from .partial import PartialFile
 
-__all__ = ["FetchFailed", "Progress", "fetch"]
+__all__ = ["AllMirrorsFailed", "Progress", "fetch", "redact_url"]
+
+logger = logging.getLogger("colorcv")
 
 Progress = Callable[[int, int, str], object]
 
-TRIES = 3
-BACKOFF_S, BACKOFF_CAP_S = 1.0, 30.0
-RETRY_AFTER_CAP_S = 60.0
-# Less than this in conversation.STALL_S seconds (about 1 kB/s) counts as standing still.
-STALL_BYTES = http.CHUNK
-# An attempt that brings so much of the file more than ever was here counts as none.
-GOOD_PROGRESS = 1 / 50
-HEAD = 512
+MAX_TRIES = 3
+BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
+MAX_RETRY_AFTER_S = 60.0
+# Less than this in http.STALL_TIMEOUT_S seconds (about 1 kB/s) counts as a stall.
+MIN_STALL_BYTES = http.CHUNK_BYTES
+# A failed attempt that extends the file by this share of its size does not count as a failure.
+MIN_PROGRESS = 1 / 50
+SNIFF_BYTES = 512
 _sleep = time.sleep
 _now = time.monotonic
-_log = logging.getLogger("colorcv")
 
 
-class FetchFailed(Exception):
-    """No address gave the file."""
+class AllMirrorsFailed(Exception):
+    """No URL gave the file.
+
+    Attributes
+    ----------
+    reasons : tuple of (str, str)
+        Each URL, without credentials, and the reason of its last failure.
+    """
 
     def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
         super().__init__(reasons)
         self.reasons = tuple(reasons)
 
 
-class _Failure(Exception):
-    """Why one attempt failed, and what to do with its address."""
+class _AttemptError(Exception):
+    """Why one attempt failed, and how its URL may be tried again."""
 
     def __init__(
-        self, reason: str, *, again: bool = False, wait_s: float = 0.0, whole: bool = False
+        self,
+        reason: str,
+        *,
+        retryable: bool = False,
+        retry_after_s: float = 0.0,
+        without_range: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.again = again  # worth another try
-        self.wait_s = wait_s
-        self.whole = whole  # and then without Range
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.without_range = without_range
 
 
 @dataclass
-class _Source:
-    """An address and how it has done so far."""
+class _Mirror:
+    """A URL and the outcome of its attempts so far."""
 
-    address: str
+    url: str
     failures: int = 0
     ready_at: float = 0.0
-    whole: bool = False
+    without_range: bool = False
     reason: str = ""
-    given_up: bool = False
+    exhausted: bool = False
 
 
 def fetch(
     file: ModelFile,
-    part: Partial,
-    addresses: Sequence[str],
+    partial: PartialFile,
+    urls: Sequence[str],
     *,
     user_agent: str,
     progress: Progress | None = None,
 ) -> None:
-    """Bring `part` to the right size and hash.
+    """Download a file until `partial` has its size and hash.
 
-    The addresses are tried in order, each going on where the last one stopped; when all of those
-    that are worth another try have failed, the one that is ready first is waited for.
+    The URLs are tried in order, and each resumes where the last one stopped. When all URLs that
+    may be retried have failed, the one that may be retried first is waited for.
+
+    Parameters
+    ----------
+    file : ModelFile
+    partial : PartialFile
+        May hold the start of the file already.
+    urls : sequence of str
+    user_agent : str
+    progress : callable, optional
+        See `colorcv.download`.
 
     Raises
     ------
-    FetchFailed
-        No address gave the file. `part` keeps what can be gone on with.
-    WriteFailed
-        The disk did not take it.
+    AllMirrorsFailed
+        No URL gave the file. `partial` keeps what can be resumed.
+    DiskError
+        The partial file cannot be written.
     """
-    if _is_right(part, file):
-        return  # its process died before giving it its name
-    if part.size == file.size:
-        part.cut_to(0)
-    sources = [_Source(address) for address in addresses]
-    most = part.size
-    while alive := [source for source in sources if not source.given_up]:
+    if _is_complete(partial, file):
+        return  # a process was killed after the last byte and before the rename
+    if partial.size == file.size:
+        partial.truncate(0)
+    mirrors = [_Mirror(url) for url in urls]
+    max_size = partial.size
+    while usable := [mirror for mirror in mirrors if not mirror.exhausted]:
         now = _now()
-        source = next((each for each in alive if each.ready_at <= now), None)
-        if source is None:
-            source = min(alive, key=lambda each: each.ready_at)
-            _log.info("%s: trying %s again", file.name, shown(source.address))
-            _sleep(source.ready_at - now)
+        mirror = next((each for each in usable if each.ready_at <= now), None)
+        if mirror is None:
+            mirror = min(usable, key=lambda each: each.ready_at)
+            logger.info("%s: trying %s again", file.name, redact_url(mirror.url))
+            _sleep(mirror.ready_at - now)
         try:
-            _attempt(source, file, part, user_agent, progress)
-        except _Failure as failure:
-            _log.info("%s: %s: %s", file.name, shown(source.address), failure.reason)
-            if part.size - most >= file.size * GOOD_PROGRESS:
-                source.failures = 0
+            _attempt(mirror, file, partial, user_agent, progress)
+        except _AttemptError as error:
+            logger.info("%s: %s: %s", file.name, redact_url(mirror.url), error.reason)
+            if partial.size - max_size >= file.size * MIN_PROGRESS:
+                mirror.failures = 0
             else:
-                source.failures += 1
-            most = max(most, part.size)
-            source.reason = failure.reason
-            source.whole = failure.whole
-            source.given_up = not failure.again or source.failures >= TRIES
-            backoff = BACKOFF_S * 2 ** (source.failures - 1) if source.failures else 0.0
-            source.ready_at = _now() + max(min(backoff, BACKOFF_CAP_S), failure.wait_s)
+                mirror.failures += 1
+            max_size = max(max_size, partial.size)
+            mirror.reason = error.reason
+            mirror.without_range = error.without_range
+            mirror.exhausted = not error.retryable or mirror.failures >= MAX_TRIES
+            backoff = BACKOFF_S * 2 ** (mirror.failures - 1) if mirror.failures else 0.0
+            mirror.ready_at = _now() + max(min(backoff, MAX_BACKOFF_S), error.retry_after_s)
         else:
             return
-    raise FetchFailed([(shown(source.address), source.reason) for source in sources])
+    raise AllMirrorsFailed([(redact_url(mirror.url), mirror.reason) for mirror in mirrors])
 
 
-def _is_right(part: Partial, file: ModelFile) -> bool:
-    return part.size == file.size and part.sha256 == file.sha256
-
-
-def shown(address: str) -> str:
-    """An address without a password that may stand in it."""
-    parts = urlsplit(address)
+def redact_url(url: str) -> str:
+    """Remove user name and password from a URL."""
+    parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def _is_complete(partial: PartialFile, file: ModelFile) -> bool:
+    return partial.size == file.size and partial.sha256 == file.sha256
+
+
 def _attempt(
-    source: _Source, file: ModelFile, part: Partial, user_agent: str, progress: Progress | None
+    mirror: _Mirror,
+    file: ModelFile,
+    partial: PartialFile,
+    user_agent: str,
+    progress: Progress | None,
 ) -> None:
     headers = {"Accept-Encoding": "identity", "User-Agent": user_agent}
-    start = 0 if source.whole else part.size
+    start = 0 if mirror.without_range else partial.size
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with (
-            requests.Session() as session,
-            Conversation(session, source.address, headers) as talk,
-        ):
-            answer = talk.answer()
-            chunks = _steady(talk.chunks())
-            _check_answer(answer, chunks, start, file)
-            if answer.status_code == 200:
+        with requests.Session() as session, HTTPStream(session, mirror.url, headers) as stream:
+            response = stream.response()
+            body = _check_speed(stream.iter_raw())
+            _check_response(response, body, start, file)
+            if response.status_code == 200:
                 start = 0
-                part.cut_to(0)
-            _take_body(answer, chunks, file, part, progress)
-    except Broken as broken:
-        if part.size < file.size:  # else all came but the end of the conversation
-            where = f" after {part.size:,} of {file.size:,} bytes" if part.size else ""
-            raise _Failure(broken.reason + where, again=broken.again) from broken
-    if not _is_right(part, file):
-        found = part.sha256
-        part.cut_to(0)
-        # When part of it came from elsewhere, this address may be innocent.
-        mixed = start > 0
-        raise _Failure(
-            f"sent other content: sha256 {found} instead of {file.sha256}", again=mixed, whole=mixed
+                partial.truncate(0)
+            _save_body(response, body, file, partial, progress)
+    except TransferError as error:
+        if partial.size < file.size:  # an error after the last byte does not matter
+            where = f" after {partial.size:,} of {file.size:,} bytes" if partial.size else ""
+            raise _AttemptError(error.reason + where, retryable=error.retryable) from error
+    if not _is_complete(partial, file):
+        sha256 = partial.sha256
+        partial.truncate(0)
+        # If the start came from elsewhere, the wrong bytes may not be this URL's.
+        resumed = start > 0
+        raise _AttemptError(
+            f"sent other content: sha256 {sha256} instead of {file.sha256}",
+            retryable=resumed,
+            without_range=resumed,
         )
 
 
-def _check_answer(
-    answer: requests.Response, chunks: Iterator[bytes], start: int, file: ModelFile
+def _check_response(
+    response: requests.Response, body: Iterator[bytes], start: int, file: ModelFile
 ) -> None:
-    """Let through a 200 with the right size, or a 206 that goes on at `start`."""
-    status = answer.status_code
+    """Accept a 200 of the right size, or a 206 that continues at `start`; raise otherwise."""
+    status = response.status_code
     if status == 206:
-        if not _goes_on(answer.headers.get("Content-Range", ""), start, file.size):
-            raise _Failure(
-                f"asked for bytes {start}-, answered {answer.headers.get('Content-Range')!r:.100}",
-                again=True,
-                whole=True,
+        content_range = response.headers.get("Content-Range")
+        if not _continues_at(content_range or "", start, file.size):
+            raise _AttemptError(
+                f"asked for bytes {start}-, answered {content_range!r:.100}",
+                retryable=True,
+                without_range=True,
             )
     elif status != 200:
-        later = answer.headers.get("Retry-After")
-        raise _Failure(
+        retry_after = response.headers.get("Retry-After")
+        raise _AttemptError(
             f"{status} {responses.get(status, 'unknown status')}",
-            again=status in (408, 425, 429) or status >= 500 or later is not None
+            retryable=status in (408, 425, 429) or status >= 500 or retry_after is not None
             or (status == 416 and start > 0),
-            wait_s=_seconds(later),
-            whole=status == 416,
+            retry_after_s=_parse_retry_after(retry_after),
+            without_range=status == 416,
         )  # fmt: skip
-    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding in ("gzip", "x-gzip", "deflate", "compress", "br", "zstd"):
-        raise _Failure(f"sent it compressed ({coding}), which was not asked for")
-    length = answer.headers.get("Content-Length", "")
+        raise _AttemptError(f"sent it compressed ({coding}), which was not asked for")
+    length = response.headers.get("Content-Length", "")
     if status == 200 and length.isdecimal() and length != str(file.size):
-        what = describe(next(_with_head(chunks)))
-        raise _Failure(f"sent {what} of {length[:20]} bytes instead of {file.size:,} bytes")
+        content = describe_content(next(_peek(body)))
+        raise _AttemptError(f"sent {content} of {length[:20]} bytes instead of {file.size:,} bytes")
 
 
-def _take_body(
-    answer: requests.Response,
-    chunks: Iterator[bytes],
+def _save_body(
+    response: requests.Response,
+    body: Iterator[bytes],
     file: ModelFile,
-    part: Partial,
+    partial: PartialFile,
     progress: Progress | None,
 ) -> None:
-    start = part.size
+    start = partial.size
     if progress is not None:
-        progress(part.size, file.size, file.name)
-    for data in chunks if start else _with_head(chunks):
-        if data and part.size == 0 and (what := describe(data)) != OTHER:
-            raise _Failure(f"sent {what} instead of the file")
-        if part.size + len(data) > file.size:
-            part.cut_to(start)
-            raise _Failure(f"sent more than the {file.size:,} bytes of the file")
-        part.append(data)
+        progress(partial.size, file.size, file.name)
+    for data in body if start else _peek(body):
+        if data and partial.size == 0 and (content := describe_content(data)) != UNKNOWN:
+            raise _AttemptError(f"sent {content} instead of the file")
+        if partial.size + len(data) > file.size:
+            partial.truncate(start)
+            raise _AttemptError(f"sent more than the {file.size:,} bytes of the file")
+        partial.append(data)
         if progress is not None:
-            progress(part.size, file.size, file.name)
-    if part.size < file.size:
-        got = part.size
-        if answer.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            part.cut_to(start)  # it ended as its sender meant it to: it is another file
-            raise _Failure(f"sent only {got:,} of {file.size:,} bytes")
-        raise _Failure(f"the connection was cut after {got:,} of {file.size:,} bytes", again=True)
+            progress(partial.size, file.size, file.name)
+    if partial.size < file.size:
+        received = partial.size
+        if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            # The last chunk has arrived, so nothing was cut off: this is another file.
+            partial.truncate(start)
+            raise _AttemptError(f"sent only {received:,} of {file.size:,} bytes")
+        raise _AttemptError(
+            f"the connection was cut after {received:,} of {file.size:,} bytes", retryable=True
+        )
 
 
-def _steady(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    since, count = _now(), 0
-    for data in chunks:
+def _check_speed(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass a body on; raise if it is slower than `MIN_STALL_BYTES` per stall timeout."""
+    start, received = _now(), 0
+    for data in body:
         yield data
-        count += len(data)
-        if _now() - since >= http.STALL_S:
-            if count < STALL_BYTES:
-                raise Broken(f"only {count} bytes came in {_now() - since:.1f} s", again=True)
-            since, count = _now(), 0
+        received += len(data)
+        elapsed = _now() - start
+        if elapsed >= http.STALL_TIMEOUT_S:
+            if received < MIN_STALL_BYTES:
+                raise TransferError(
+                    f"only {received} bytes came in {elapsed:.1f} s", retryable=True
+                )
+            start, received = _now(), 0
 
 
-def _with_head(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, with enough in the first chunk to see what they are."""
+def _peek(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass a body on with a first chunk that is long enough to recognise the content."""
     head = b""
-    for data in chunks:
+    for data in body:
         head += data
-        if len(head) >= HEAD:
+        if len(head) >= SNIFF_BYTES:
             break
     yield head
-    yield from chunks
+    yield from body
 
 
-def _goes_on(content_range: str, start: int, size: int) -> bool:
+def _continues_at(content_range: str, start: int, size: int) -> bool:
     match = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", content_range.strip())
     if match is None:
         return False
@@ -252,15 +285,11 @@ def _goes_on(content_range: str, start: int, size: int) -> bool:
     return int(first) == start <= int(last) < size and total in (str(size), "*")
 
 
-def _seconds(retry_after: str | None) -> float:
-    """Retry-After, as seconds or as an HTTP date; nonsense counts as nothing."""
-    text = (retry_after or "").strip()
-    if re.fullmatch(r"[0-9]+", text):
-        return min(float(text[:9]), RETRY_AFTER_CAP_S)
+def _parse_retry_after(header: str | None) -> float:
+    """Return the seconds of a Retry-After header, capped; 0 if it is missing or malformed."""
     try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):  # what the standard library raises for nonsense
+        # Cut to 40 characters, because Python's int() refuses a number of thousands of digits.
+        seconds = Retry().parse_retry_after((header or "")[:40])
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return min(max((moment - datetime.now(timezone.utc)).total_seconds(), 0.0), RETRY_AFTER_CAP_S)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

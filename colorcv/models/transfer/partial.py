@@ -1,8 +1,8 @@
-"""A file in the making: kept for the next try, never written by two processes at once.
+"""Partial files: what an interrupted download keeps for the next one.
 
-Every process writes under a temp name of its own, ``<name>.<sha256 begins>.<pid>-<token>.part``,
-and holds a lock on it while it lives. What a dead one left is taken over by locking and renaming
-it, which only one process can do; the others begin anew.
+Each process writes to a partial file of its own, ``<name>.<start of sha256>.<pid>-<token>.part``,
+and holds a lock on it. A process adopts the partial file of a dead one by locking and renaming it,
+which only one process can do; the others start a new one.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..._atomic import sync_folder
 from ..registry import ModelFile
 from .locks import lock, unlock
 
-__all__ = ["Partial", "WriteFailed", "kept_bytes", "remove_abandoned", "writing"]
+__all__ = ["DiskError", "PartialFile", "disk_errors", "partial_size", "remove_stale"]
 
-# Where there are no locks, a part that nobody has touched for so long belongs to nobody.
-ABANDONED_S = 3600.0
-_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)  # Windows' own
+# On file systems without locks, a partial file that was not written for so long is stale.
+STALE_AFTER_S = 3600.0
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)  # O_BINARY exists on Windows only
 
 
-class WriteFailed(Exception):
-    """The disk did not take what was written. The cause is the OSError."""
+class DiskError(Exception):
+    """A file or folder could not be written. The cause is the OSError."""
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell OSErrors of the disk apart from those of the network and of a progress callback."""
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn each OSError into a `DiskError`, to tell it from those of network and callbacks."""
     try:
         yield
     except OSError as err:
-        raise WriteFailed(f"cannot write {path}: {err.strerror or err}") from err
+        raise DiskError(f"cannot write {path}: {err.strerror or err}") from err
 
 
-class Partial:
-    """What has arrived of one file so far, with its hash; opened by `open`."""
+class PartialFile:
+    """The part of a file that has been received, and its hash; create it with `open`."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
@@ -51,47 +52,47 @@ class Partial:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, file: ModelFile) -> Iterator[Partial]:
-        """Take over the largest part that was left, or begin a new one; keep it at the end."""
-        own = folder / f"{_stem(file)}.{os.getpid()}-{secrets.token_hex(4)}.part"
-        with writing(own):
-            fd = _take_over(folder, file, own)
+    def open(cls, folder: Path, file: ModelFile) -> Iterator[PartialFile]:
+        """Adopt the largest stale partial file or create one; keep it on exit unless empty."""
+        path = folder / f"{_stem(file)}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        with disk_errors(path):
+            fd = _adopt(folder, file, path)
             if fd is None:
-                fd = os.open(own, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+                fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
                 lock(fd)
-        part = cls(own, fd)
+        partial = cls(path, fd)
         try:
-            with writing(own):
+            with disk_errors(path):
                 size = os.fstat(fd).st_size
-                part.cut_to(size if size <= file.size else 0)
-            remove_abandoned(folder, file)  # the smaller ones
-            yield part
+                partial.truncate(size if size <= file.size else 0)
+            remove_stale(folder, file)  # the smaller ones
+            yield partial
         finally:
-            part._close()
-            if part.size == 0:
+            partial._close()
+            if partial.size == 0:
                 with suppress(OSError):
-                    own.unlink()
+                    path.unlink()
 
     @property
     def sha256(self) -> str:
-        """The hash of what is here, in hexadecimal."""
+        """The SHA-256 of the bytes received so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     def append(self, data: bytes) -> None:
-        """Write at the end; unbuffered, so that what was appended survives a kill."""
+        """Write at the end, unbuffered, so that the bytes survive a kill."""
         assert self._fd is not None
         view = memoryview(data)
-        with writing(self.path):
+        with disk_errors(self.path):
             while view:
                 count = os.write(self._fd, view)
                 self._hash.update(view[:count])
                 self.size += count
                 view = view[count:]
 
-    def cut_to(self, size: int) -> None:
-        """Keep the first `size` bytes only."""
+    def truncate(self, size: int) -> None:
+        """Keep only the first `size` bytes."""
         assert self._fd is not None
-        with writing(self.path):
+        with disk_errors(self.path):
             os.ftruncate(self._fd, size)
             os.lseek(self._fd, 0, os.SEEK_SET)
             self._hash = hashlib.sha256()
@@ -100,24 +101,22 @@ class Partial:
                 self._hash.update(block)
                 self.size += len(block)
 
-    def finish(self, final: Path) -> os.stat_result:
-        """Give the file its final name, in one step, once the disk has all of it.
+    def commit(self, target: Path) -> os.stat_result:
+        """Flush the file to disk and rename it to its final name.
 
-        Returns its status from before, when nobody else could have put another one there.
+        Returns
+        -------
+        os.stat_result
+            The status before the rename, when no other process could have replaced the file.
         """
         assert self._fd is not None
-        with writing(final):
+        with disk_errors(target):
             os.fsync(self._fd)
             status = os.fstat(self._fd)
-            if sys.platform == "win32":  # there an open file cannot be renamed
+            if sys.platform == "win32":  # an open file cannot be renamed there
                 self._close()
-            self.path.replace(final)
-            if sys.platform != "win32":
-                folder = os.open(final.parent, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+            self.path.replace(target)
+            sync_folder(target.parent)
         return status
 
     def _close(self) -> None:
@@ -127,28 +126,28 @@ class Partial:
             self._fd = None
 
 
-def kept_bytes(folder: Path, file: ModelFile) -> int:
-    """How much of a file the largest part holds."""
-    return max((status.st_size for _, status in _parts(folder, file)), default=0)
+def partial_size(folder: Path, file: ModelFile) -> int:
+    """Return the size of a file's largest partial file, 0 without one."""
+    return max((status.st_size for _, status in _partials(folder, file)), default=0)
 
 
-def remove_abandoned(folder: Path, file: ModelFile) -> None:
-    """Clean up the parts of dead processes."""
-    for path, _ in _parts(folder, file):
-        fd = _claim(path)
+def remove_stale(folder: Path, file: ModelFile) -> None:
+    """Delete the partial files of processes that have ended."""
+    for path, _ in _partials(folder, file):
+        fd = _try_lock_stale(path)
         if fd is not None:
-            os.close(fd)  # first, for Windows
+            os.close(fd)  # before unlink, which Windows refuses for an open file
             with suppress(OSError):
                 path.unlink()
 
 
 def _stem(file: ModelFile) -> str:
-    # With the hash in the name, no version of the library goes on with another one's file.
+    # The hash in the name keeps versions of the library from resuming each other's files.
     return f"{file.name}.{file.sha256[:12]}"
 
 
-def _parts(folder: Path, file: ModelFile) -> list[tuple[Path, os.stat_result]]:
-    """All parts of a file, largest first; regular files only, never a link to somewhere else."""
+def _partials(folder: Path, file: ModelFile) -> list[tuple[Path, os.stat_result]]:
+    """Return the partial files of a file, largest first; links are ignored."""
     found = []
     for path in folder.glob(f"{_stem(file)}.*.part"):
         with suppress(OSError):  # another process has just renamed it
@@ -158,41 +157,42 @@ def _parts(folder: Path, file: ModelFile) -> list[tuple[Path, os.stat_result]]:
     return sorted(found, key=lambda each: each[1].st_size, reverse=True)
 
 
-def _take_over(folder: Path, file: ModelFile, own: Path) -> int | None:
-    for path, _ in _parts(folder, file):
-        fd = _claim(path)
+def _adopt(folder: Path, file: ModelFile, target: Path) -> int | None:
+    """Rename the largest stale partial file to `target` and return it opened and locked."""
+    for path, _ in _partials(folder, file):
+        fd = _try_lock_stale(path)
         if fd is None:
             continue
-        if sys.platform == "win32":  # renaming fails there while a living process has it open
+        if sys.platform == "win32":  # the rename fails there while a living process has it open
             os.close(fd)
         try:
-            path.rename(own)
+            path.rename(target)
         except OSError:
             if sys.platform != "win32":
                 os.close(fd)
             continue
-        return os.open(own, _FLAGS) if sys.platform == "win32" else fd
+        return os.open(target, _FLAGS) if sys.platform == "win32" else fd
     return None
 
 
-def _claim(path: Path) -> int | None:
-    """Open and lock a part that a dead process left; None when its process lives."""
+def _try_lock_stale(path: Path) -> int | None:
+    """Open and lock a partial file; return None while its process lives."""
     try:
         fd = os.open(path, _FLAGS)
     except OSError:
         return None
     try:
-        got = lock(fd)
+        locked = lock(fd)
         status = path.lstat()
-        # Its process may have finished it, or another one renamed it, before the lock was ours.
-        mine = got is not False and os.path.samestat(os.fstat(fd), status)
-        if mine and got is None:
-            mine = time.time() - status.st_mtime > ABANDONED_S
-            if mine:
-                os.utime(path)  # under its new name, nobody else takes it for abandoned
-        if mine:
+        # Before we had the lock, its process may have committed it or another one adopted it.
+        owned = locked is not False and os.path.samestat(os.fstat(fd), status)
+        if owned and locked is None:
+            owned = time.time() - status.st_mtime > STALE_AFTER_S
+            if owned:
+                os.utime(path)  # so that no other process takes the renamed file for stale
+        if owned:
             return fd
     except OSError:
-        pass  # gone
+        pass  # it was deleted or renamed meanwhile
     os.close(fd)
     return None
