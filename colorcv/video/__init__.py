@@ -1,8 +1,10 @@
-"""Colouring videos: `colorize_video`, `preview`, and the result that they return."""
+"""Colouring of videos: `colorize_video`, `preview` and `VideoResult`."""
 
 from __future__ import annotations
 
-from .api import colorize_video, default_output, has_pyav, preview
+from .api import colorize_video, preview
+from .backends import has_pyav
+from .output import default_output
 from .result import VideoResult
 
 __all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "preview"]

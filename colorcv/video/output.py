@@ -1,4 +1,4 @@
-"""A film's file under a temporary name until it is complete."""
+"""Default and temporary output paths of videos."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from .._atomic import publish
 from .._naming import tagged_path
 from ..errors import VideoError
 
-__all__ = ["Unfinished", "check_output", "default_output"]
+__all__ = ["TemporaryOutput", "check_output", "default_output"]
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _TEMPORARY = re.compile(r"^\..*\.colorcv-([0-9a-f]{8})-([0-9]+)\.[^.]*$")
-_ACTIVE: set[Path] = set()  # what this process is writing
-# Containers that take H.264 (or VP9, for .webm); a source of another kind is written as .mp4.
-KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".flv"}
+_ACTIVE: set[Path] = set()  # temporary files that this process is writing
+# Containers that take H.264 (or VP9, for .webm); other sources are written as .mp4.
+H264_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".flv"}
 
 
 def default_output(source: str | os.PathLike[str]) -> Path:
-    """Return where a film goes that names no output: ``<stem>.color<ext>`` beside the source.
+    """Return the path that is used if no output is given: ``<stem>.color<ext>`` beside the source.
 
     A source in a container that cannot hold the default codec (``.wmv``, ``.gif``, ...) becomes
     ``<stem>.color.mp4``.
     """
     path = Path(source)
-    suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".mp4"
+    suffix = path.suffix if path.suffix.lower() in H264_SUFFIXES else ".mp4"
     return tagged_path(path, suffix)
 
 
 def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
-    """Refuse an output that is the source, exists, or lies in no folder, before any work.
+    """Check, before any work, that the output can be written and would not replace anything.
 
     Raises
     ------
     VideoError
-        What is in the way, and what to do.
+        The output is the source, exists, has no suffix, or its folder cannot be written to.
     """
     if source is not None and output.exists() and output.samefile(source):
         raise VideoError(f"the output {output} is the film itself: choose another name")
@@ -57,36 +57,54 @@ def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
         raise VideoError(f"the folder {output.parent} cannot be written to: choose another")
 
 
-class Unfinished:
-    """The temporary file of one output, in the same folder; gone unless it is finished.
+class TemporaryOutput:
+    """The temporary file of one output, in the same folder.
 
-    What processes that died have left in the folder is removed first.
+    Creating one removes the stale temporary files that processes which died left in the folder.
+
+    Parameters
+    ----------
+    output : Path
+        The final name.
+    overwrite : bool
+        Replace a file of that name.
+
+    Attributes
+    ----------
+    path : Path
+        Where to write.
+
+    Raises
+    ------
+    VideoError
+        This process is writing the same output already.
     """
 
     def __init__(self, output: Path, overwrite: bool) -> None:
         self._output = output
         self._overwrite = overwrite
-        _remove_orphans(output.parent)
+        _remove_stale(output.parent)
         self.path = output.with_name(
             f".{output.stem[:30]}.colorcv-{_HOST}-{os.getpid()}{output.suffix}"
         )
         if self.path in _ACTIVE:
             raise VideoError(f"{output} is being written already by this process")
-        self.discard()  # left by a dead process that had the same number, as in containers
+        # In containers a process that died may have had the same number as this one.
+        self.discard()
         _ACTIVE.add(self.path)
 
     @property
-    def with_sound(self) -> Path:
-        """A second temporary name, for the film that a muxer has given its sound."""
+    def remux_path(self) -> Path:
+        """A second temporary file, for the video with its audio added."""
         return self.path.with_name(f".sound{self.path.name}")
 
-    def finish(self) -> None:
-        """Bring what was written to the disk, then give it its final name.
+    def commit(self) -> None:
+        """Flush the temporary file to disk and give it its final name.
 
         Raises
         ------
         VideoError
-            The name was taken meanwhile, or the disk refuses.
+            The name was taken in the meantime, or the file cannot be flushed or renamed.
         """
         try:
             publish(self.path, self._output, overwrite=self._overwrite)
@@ -96,14 +114,14 @@ class Unfinished:
             raise VideoError(f"{self._output} cannot be finished: {err}") from err
 
     def discard(self) -> None:
-        """Remove the temporary files, if they are still there."""
+        """Remove the temporary files, if they still exist."""
         _ACTIVE.discard(self.path)
-        for path in (self.path, self.with_sound):
+        for path in (self.path, self.remux_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _remove_orphans(folder: Path) -> None:
+def _remove_stale(folder: Path) -> None:
     for path in folder.glob(".*.colorcv-*"):
         found = _TEMPORARY.match(path.name)
         if found and found[1] == _HOST and not _is_alive(int(found[2])):
@@ -113,7 +131,7 @@ def _remove_orphans(folder: Path) -> None:
 
 def _is_alive(pid: int) -> bool:
     if os.name == "nt":
-        return False  # a file that is being written cannot be removed there anyway
+        return False  # Windows does not remove files that are open
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

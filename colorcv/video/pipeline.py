@@ -1,284 +1,155 @@
-"""The road of a film: one thread reads, one asks the network, one paints and writes."""
+"""Video pipeline: decode, predict and encode on three threads."""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from .._typing import Float32Array
 from ..color import lab
-from ..errors import VideoError
 from ..temporal import ChromaPropagator
-from . import opencv
-from .output import Unfinished
-from .workers import Crew, Lane
+from .transcode import Frame, Transcode, VideoReader
+from .workers import BoundedQueue, WorkerGroup
 
-__all__ = ["Clock", "Transcode", "has_pyav", "open_transcode", "travel"]
+__all__ = ["StageTimer", "run_pipeline"]
 
-Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
-log = logging.getLogger("colorcv")
 
-# Frames that wait between two threads: enough that a key frame (some 150 ms) stalls nobody.
-READ_AHEAD = WRITE_BEHIND = 8
-OLDEST_PYAV = (17, 1)  # the first that keeps rotation
+# Frames that wait between two threads: enough to bridge a key frame (about 150 ms).
+DECODE_QUEUE = ENCODE_QUEUE = 8
 
 
-def has_pyav() -> bool:
-    """Say whether PyAV is installed (``pip install 'colorcv[video]'``).
+class StageTimer:
+    """Seconds that each stage worked, without the time it waited for others.
 
-    Raises
-    ------
-    VideoError
-        It is, but older than what keeps rotation and chapters.
+    Attributes
+    ----------
+    seconds : dict of str to float
     """
-    if importlib.util.find_spec("av") is None:
-        return False
-    version = metadata.version("av")
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYAV:
-        raise VideoError(
-            f"PyAV {version} is too old: pip install --upgrade 'colorcv[video]' (17.1 or newer)"
-        )
-    return True
-
-
-class Clock:
-    """How long each stage worked, waiting left out."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count time to a stage; each stage is counted by one thread only."""
+        """Add time to a stage; only one thread may add to each stage."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def timed(self, stage: str, work: Callable[[Float32], T]) -> Callable[[Float32], T]:
-        """Return `work` with its time counted."""
+    def timed(self, stage: str, func: Callable[[Float32Array], T]) -> Callable[[Float32Array], T]:
+        """Return `func` with its time counted."""
 
-        def timed_work(argument: Float32) -> T:
-            began = time.perf_counter()
+        def timed_func(argument: Float32Array) -> T:
+            start = time.perf_counter()
             try:
-                return work(argument)
+                return func(argument)
             finally:
-                self.add(stage, time.perf_counter() - began)
+                self.add(stage, time.perf_counter() - start)
 
-        return timed_work
-
-
-@dataclass
-class Transcode:
-    """A reader, a writer that fits it, and what lies between."""
-
-    reader: Any  # AvReader or CvReader
-    writer: Any  # AvWriter or CvWriter
-    size_wh: tuple[int, int]
-    paint: Callable[[Any, Float32], Any]  # a shot and its chroma to what the writer takes
-    audio: tuple[str, str]
-    add_sound: Callable[[], tuple[str, str]] | None = None
-    constant_rate: bool = False  # the writer knows no other
+        return timed_func
 
 
-def open_transcode(
-    source: Any,
-    unfinished: Unfinished,
-    input_hw: tuple[int, int],
-    *,
-    with_pyav: bool,
-    saturation: float,
-    codec: str,
-    quality: int | None,
-    audio: str,
-    start: float | None,
-    end: float | None,
-    compare: bool,
-) -> Transcode:
-    """Open the film and its output, with PyAV where it is, else with OpenCV alone.
-
-    Raises
-    ------
-    VideoError, OptionError
-        Before any frame is coloured: whatever can be known to fail.
-    """
-    is_film = isinstance(source, Path)
-    if with_pyav and is_film:
-        from .pyav import backend
-        from .pyav.reader import PyAVReader
-
-        reader = PyAVReader(source, input_hw, start=start, end=end, with_sound=audio != "none")
-        try:
-            return backend.road(reader, unfinished.path, saturation, codec, quality, audio, compare)
-        except BaseException:
-            reader.close()
-            raise
-    capture = opencv.OpenCVReader(source, input_hw, start=start, end=end)
-    try:
-        if with_pyav:
-            from .pyav import backend
-
-            return backend.road_from_bgr(
-                capture, unfinished.path, saturation, codec, quality, compare
-            )
-        return _road_of_opencv(
-            capture, source, unfinished, saturation, codec, quality, audio, start, end, compare
-        )
-    except BaseException:
-        capture.close()
-        raise
-
-
-def _road_of_opencv(
-    reader: opencv.OpenCVReader,
-    source: Any,
-    unfinished: Unfinished,
-    saturation: float,
-    codec: str,
-    quality: int | None,
-    audio: str,
-    start: float | None,
-    end: float | None,
-    compare: bool,
-) -> Transcode:
-    add_sound = None
-    state = "none", "a camera's sound is not recorded"
-    if audio == "none":
-        state = "none", "left out as asked"
-    elif isinstance(source, Path):
-        state = "dropped", "not put back yet"
-        if audio == "keep" and shutil.which("ffmpeg") is None:
-            raise VideoError(
-                "audio='keep' needs PyAV (pip install 'colorcv[video]') or an ffmpeg on PATH: "
-                "OpenCV reads no sound"
-            )
-
-        def add_sound() -> tuple[str, str]:
-            with_sound = unfinished.with_sound
-            done = opencv.add_sound(unfinished.path, source, with_sound, start=start, end=end)
-            if with_sound.exists():
-                with_sound.replace(unfinished.path)
-            if done[0] == "dropped":
-                if audio == "keep":
-                    raise VideoError(f"the sound cannot be kept: {done[1]}")
-                log.warning("%s: the film is silent: %s", source, done[1])
-            return done
-
-    width, height = (even(side) for side in reader.size_wh)
-    size_wh = (2 * width if compare else width), height
-    writer = opencv.OpenCVWriter(
-        unfinished.path, size_wh, reader.rate, codec=codec, quality=quality
-    )
-    note_odd_size(reader, writer.notes)
-
-    def paint(shot: opencv.OpenCVFrame, chroma: Float32) -> Any:
-        return opencv.paint(shot, chroma, saturation, compare)
-
-    return Transcode(reader, writer, size_wh, paint, state, add_sound, constant_rate=True)
-
-
-def even(side: int) -> int:
-    """The next even number."""
-    return side + side % 2
-
-
-def note_odd_size(reader: Any, notes: list[str]) -> None:
-    """Say what becomes of an odd size."""
-    width, height = reader.size_wh
-    if width % 2 or height % 2:
-        what = " and ".join(name for name, side in (("column", width), ("row", height)) if side % 2)
-        notes.append(
-            f"{width}x{height} is odd: the last {what} is repeated once "
-            f"({even(width)}x{even(height)}), as 4:2:0 stores chroma in pairs"
-        )
-
-
-def travel(
-    road: Transcode,
-    track: ChromaPropagator,
-    clock: Clock,
+def run_pipeline(
+    transcode: Transcode[Frame],
+    propagator: ChromaPropagator,
+    timer: StageTimer,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
-    """Colour every frame; when this returns, the output is complete but for its name."""
-    reader, writer = road.reader, road.writer
+    """Colour every frame and complete the output file.
+
+    Parameters
+    ----------
+    transcode : Transcode
+        Its reader is closed at the end, and its writer closed or aborted.
+    propagator : ChromaPropagator
+    timer : StageTimer
+        Gets the stages "decode", "network", "chroma" and "encode".
+    progress : callable, optional
+        Called as ``progress(done, total)`` after every frame.
+    """
+    reader, writer = transcode.reader, transcode.writer
     finished = False
     try:
-        with Crew() as crew:
-            shots: Lane[Any] = crew.lane(READ_AHEAD)
-            work: Lane[tuple[Any, Any]] = crew.lane(WRITE_BEHIND)
-            crew.start(lambda: _read(reader, shots, work, clock), "read")
-            crew.start(lambda: _write(road, work, clock), "write")
+        with WorkerGroup() as group:
+            decoded: BoundedQueue[Frame] = group.queue(DECODE_QUEUE)
+            predicted: BoundedQueue[tuple[Frame | None, Any]] = group.queue(ENCODE_QUEUE)
+            group.start(lambda: _decode(reader, decoded, predicted, timer), "read")
+            group.start(lambda: _encode(transcode, predicted, timer), "write")
             total = reader.total
-            frames = track.propagate(_looks(shots, clock))
-            began = time.perf_counter()
-            for done, (shot, lightness, ab) in enumerate(frames, 1):
+            frames = propagator.propagate(_with_lightness(decoded, timer))
+            start = time.perf_counter()
+            for done, (frame, lightness, ab) in enumerate(frames, 1):
                 chroma = lab.upsample_chroma(ab, lightness)
-                handing_on = time.perf_counter()
-                work.put((shot, chroma))
-                clock.add("waiting", time.perf_counter() - handing_on)
+                put_at = time.perf_counter()
+                predicted.put((frame, chroma))
+                timer.add("waiting", time.perf_counter() - put_at)
                 if progress is not None:
                     progress(done, total)
-            work.close()
-            busy = time.perf_counter() - began
-        seconds = clock.seconds
+            predicted.close()
+            elapsed = time.perf_counter() - start
+        seconds = timer.seconds
         waiting = seconds.pop("waiting", 0.0)
-        seconds["chroma"] = seconds.pop("painting", 0.0) + max(
-            0.0, busy - waiting - seconds.get("network", 0.0)
+        seconds["chroma"] = seconds.pop("rendering", 0.0) + max(
+            0.0, elapsed - waiting - seconds.get("network", 0.0)
         )
-        if reader.varies and road.constant_rate:
+        if reader.is_vfr and transcode.needs_cfr:
             writer.notes.append(
                 "the frame rate varies and was made constant: sound may drift (PyAV keeps it)"
             )
-        if road.add_sound is not None:
-            road.audio = road.add_sound()
+        if transcode.mux_audio is not None:
+            transcode.audio = transcode.mux_audio()
         finished = True
     finally:
         reader.close()
         if not finished:
-            writer.abandon()
+            writer.abort()
 
 
-def _read(reader: Any, shots: Lane[Any], work: Lane[tuple[Any, Any]], clock: Clock) -> None:
+def _decode(
+    reader: VideoReader[Frame],
+    decoded: BoundedQueue[Frame],
+    predicted: BoundedQueue[tuple[Frame | None, Any]],
+    timer: StageTimer,
+) -> None:
     waited = 0.0
 
-    def hand_on(shot: Any) -> None:
+    def enqueue(frame: Frame) -> None:
         nonlocal waited
-        began = time.perf_counter()
-        shots.put(shot)
-        waited += time.perf_counter() - began
+        start = time.perf_counter()
+        decoded.put(frame)
+        waited += time.perf_counter() - start
 
-    began = time.perf_counter()
-    reader.read(hand_on, lambda packet: work.put((None, packet)))
-    clock.add("decode", time.perf_counter() - began - waited)
-    shots.close()
-
-
-def _looks(shots: Lane[Any], clock: Clock) -> Iterator[tuple[Any, Float32]]:
-    began = time.perf_counter()
-    for shot in shots:
-        clock.add("waiting", time.perf_counter() - began)
-        yield shot, shot.lightness
-        began = time.perf_counter()
+    start = time.perf_counter()
+    reader.read(enqueue, lambda packet: predicted.put((None, packet)))
+    timer.add("decode", time.perf_counter() - start - waited)
+    decoded.close()
 
 
-def _write(road: Transcode, work: Lane[tuple[Any, Any]], clock: Clock) -> None:
-    writer = road.writer
-    for shot, chroma_or_packet in work:
-        if shot is None:
-            writer.copy(chroma_or_packet)
+def _with_lightness(
+    decoded: BoundedQueue[Frame], timer: StageTimer
+) -> Iterator[tuple[Frame, Float32Array]]:
+    start = time.perf_counter()
+    for frame in decoded:
+        timer.add("waiting", time.perf_counter() - start)
+        yield frame, frame.lightness
+        start = time.perf_counter()
+
+
+def _encode(
+    transcode: Transcode[Frame],
+    predicted: BoundedQueue[tuple[Frame | None, Any]],
+    timer: StageTimer,
+) -> None:
+    writer = transcode.writer
+    for frame, chroma_or_packet in predicted:
+        if frame is None:
+            writer.write_packet(chroma_or_packet)
             continue
-        began = time.perf_counter()
-        frame = road.paint(shot, chroma_or_packet)
-        painted = time.perf_counter()
-        writer.write(frame)
-        clock.add("painting", painted - began)
-        clock.add("encode", time.perf_counter() - painted)
-    began = time.perf_counter()
-    writer.finish()
-    clock.add("encode", time.perf_counter() - began)
+        start = time.perf_counter()
+        rendered = transcode.render(frame, chroma_or_packet)
+        rendered_at = time.perf_counter()
+        writer.write_frame(rendered)
+        timer.add("rendering", rendered_at - start)
+        timer.add("encode", time.perf_counter() - rendered_at)
+    start = time.perf_counter()
+    writer.close()
+    timer.add("encode", time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What is said about a film that has been coloured."""
+"""`VideoResult`: what `colorize_video` returns."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ __all__ = ["VideoResult"]
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of a film.
+    """The outcome of `colorize_video`.
 
     Attributes
     ----------
     path : Path
-        The coloured film.
+        The coloured video.
     frames : int
-        How many it has, counted in the finished file.
+        Number of frames, counted in the finished file.
     fps : float
-        Its frames per second, the mean where they vary.
+        Frames per second, the mean where they vary.
     duration_s : float
-        From the first frame's beginning to the last one's end.
+        Seconds from the start of the first frame to the end of the last.
     size_wh : (int, int)
         Columns and rows as stored, before any rotation.
     network_runs : int
-        How often the network ran.
+        Number of runs of the network.
     scene_cuts : int
-        How many hard cuts were found; `cut_frames` says at which frames, counted from 0.
+        Number of hard cuts.
+    cut_frames : tuple of int
+        The first frame after each cut, counted from 0.
     audio : {"copied", "encoded", "none", "dropped"}
-        What became of the sound, and `audio_reason` why.
+        What became of the audio.
+    audio_reason : str
+        Why it did.
     seconds : float
-        How long the work took, and `frames_per_second` how fast it was.
+        Duration of the work.
+    frames_per_second : float
+        Speed of the work.
     damaged_packets : int
-        Packets of the source that could not be decoded, or copied, and were skipped.
+        Packets of the source that could not be decoded or copied, and were skipped.
     notes : tuple of str
-        What else should be known: an odd size, a film that ends early, streams left out.
+        What else the user should know: an odd size, a video that ends early, streams left out.
     stage_seconds : dict of str to float
         Time inside each stage; the stages overlap.
     """

@@ -1,4 +1,4 @@
-"""Threads that hand a film on, a few frames at a time: bounded, and never left behind."""
+"""Worker threads with bounded queues: `WorkerGroup` and `BoundedQueue`."""
 
 from __future__ import annotations
 
@@ -8,88 +8,89 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
-__all__ = ["Crew", "Lane"]
+__all__ = ["BoundedQueue", "WorkerGroup"]
 
 T = TypeVar("T")
 
-_END = object()
-_PATIENCE_S = 0.1  # how often a thread that waits looks whether the work was called off
+_SENTINEL = object()
+_POLL_INTERVAL_S = 0.1  # between checks for cancellation
 
 
-class CalledOffError(Exception):
-    """The work was called off; only ever seen inside a crew."""
+class CancelledError(Exception):
+    """The group was cancelled; never leaves a `WorkerGroup`."""
 
 
-class Lane(Generic[T]):
-    """A queue between two threads that holds a few items and ends when the work is called off."""
+class BoundedQueue(Generic[T]):
+    """A queue of limited length between two threads; cancelling its group ends it."""
 
-    def __init__(self, length: int, called_off: threading.Event) -> None:
+    def __init__(self, length: int, cancelled: threading.Event) -> None:
         self._queue: queue.Queue[object] = queue.Queue(length)
-        self._called_off = called_off
+        self._cancelled = cancelled
 
     def put(self, item: T) -> None:
-        """Hand an item on; wait while the lane is full."""
+        """Add an item; block while the queue is full."""
         self._put(item)
 
     def close(self) -> None:
-        """Say that nothing more comes."""
-        self._put(_END)
+        """Mark the end: iteration stops after the items already added."""
+        self._put(_SENTINEL)
 
     def _put(self, item: object) -> None:
-        while not self._called_off.is_set():
+        while not self._cancelled.is_set():
             try:
-                self._queue.put(item, timeout=_PATIENCE_S)
+                self._queue.put(item, timeout=_POLL_INTERVAL_S)
             except queue.Full:
                 continue
             return
-        raise CalledOffError
+        raise CancelledError
 
     def __iter__(self) -> Iterator[T]:
-        while not self._called_off.is_set():
+        while not self._cancelled.is_set():
             try:
-                item = self._queue.get(timeout=_PATIENCE_S)
+                item = self._queue.get(timeout=_POLL_INTERVAL_S)
             except queue.Empty:
                 continue
-            if item is _END:
+            if item is _SENTINEL:
                 return
             yield cast(T, item)
-        raise CalledOffError
+        raise CancelledError
 
 
-class Crew:
-    """Threads with one fate: the first error calls all of them off and comes out of the block.
+class WorkerGroup:
+    """A group of threads; the first exception cancels the others and is re-raised.
 
-    Leaving the block by any exception, Ctrl-C too, calls the threads off and waits for them.
+    Leaving the ``with`` block by an exception, Ctrl-C included, cancels the threads. In any case
+    the block ends only when all of them have ended.
     """
 
     def __init__(self) -> None:
-        self._called_off = threading.Event()
+        self._cancelled = threading.Event()
         self._threads: list[threading.Thread] = []
         self._first_error: BaseException | None = None
         self._lock = threading.Lock()
 
-    def lane(self, length: int) -> Lane[T]:
-        """Return a queue that ends with this crew's work."""
-        return Lane(length, self._called_off)
+    def queue(self, length: int) -> BoundedQueue[T]:
+        """Return a new queue that ends when the group is cancelled."""
+        return BoundedQueue(length, self._cancelled)
 
-    def start(self, work: Callable[[], None], name: str) -> None:
-        """Run `work` in a thread of its own."""
+    def start(self, target: Callable[[], None], name: str) -> None:
+        """Run `target` in a new thread."""
 
         def run() -> None:
             try:
-                work()
-            except CalledOffError:
+                target()
+            except CancelledError:
                 pass
             except BaseException as err:
                 with self._lock:
                     self._first_error = self._first_error or err
-                self._called_off.set()
+                self._cancelled.set()
 
-        thread = threading.Thread(target=run, name=f"colorcv-film-{name}", daemon=True)
+        thread = threading.Thread(target=run, name=f"colorcv-video-{name}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerGroup:
         return self
 
     def __exit__(
@@ -99,23 +100,26 @@ class Crew:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._called_off.set()
-        interruption = self._wait()
+            self._cancelled.set()
+        interruption = self._join()
         if error is None and interruption is not None:
             raise interruption
         if self._first_error is not None and (
-            error is None or isinstance(error, (CalledOffError, GeneratorExit))
+            error is None or isinstance(error, (CancelledError, GeneratorExit))
         ):
             raise self._first_error from None
 
-    def _wait(self) -> BaseException | None:
-        """Wait for every thread, whatever comes: none may outlive the files it works on."""
+    def _join(self) -> BaseException | None:
+        """Join every thread and return the first interruption (Ctrl-C) on the way, or None.
+
+        No thread may outlive the files that it works on, so interruptions do not end the wait.
+        """
         interruption: BaseException | None = None
         for thread in self._threads:
             while thread.is_alive():
                 try:
-                    thread.join(_PATIENCE_S)
+                    thread.join(_POLL_INTERVAL_S)
                 except BaseException as err:
                     interruption = interruption or err
-                    self._called_off.set()
+                    self._cancelled.set()
         return interruption

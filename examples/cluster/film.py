@@ -26,9 +26,10 @@ from tqdm import tqdm
 
 import colorcv
 
-# The library's own reader and eye for cuts: so they fall where they fall on one machine.
+# The library's own reader and cut detection, so that cuts are found where one machine finds them.
 from colorcv.temporal import is_cut
-from colorcv.video.pyav.reader import PyAVReader
+from colorcv.video.options import VideoOptions
+from colorcv.video.pyav.reader import PyAVFrame, PyAVReader
 
 RETRIES = 3
 
@@ -60,21 +61,21 @@ class Plan:
 
 def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
     """Decode the film once, without colouring it."""
-    reader = PyAVReader(film, input_hw, start=None, end=None, with_sound=False)
+    reader = PyAVReader(film, input_hw, VideoOptions(audio="none"))
     reader.set_output_format("yuv420p10le" if reader.bits > 8 else "yuv420p")
     start = Fraction(reader.container.start_time or 0, av.time_base)
     plan, last = Plan(reader.time_base, [], [], start), None
     with tqdm(total=reader.total, desc="finding cuts", unit="frame") as bar:
 
-        def look(shot: Any) -> None:
+        def on_frame(decoded: PyAVFrame) -> None:
             nonlocal last
-            if last is not None and is_cut(last, shot.lightness):
+            if last is not None and is_cut(last, decoded.lightness):
                 plan.cuts.append(len(plan.pts))
-            plan.pts.append(shot.frame.pts)
-            last = shot.lightness
+            plan.pts.append(decoded.frame.pts)
+            last = decoded.lightness
             bar.update()
 
-        reader.read(look, lambda packet: None)
+        reader.read(on_frame, lambda packet: None)
     reader.close()
     return plan
 

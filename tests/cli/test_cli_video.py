@@ -128,15 +128,15 @@ def test_counts_start_at_one(option: str) -> None:
 
 
 def test_interrupt_leaves_no_partial_output(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    travel = api.travel
+    run_pipeline = api.run_pipeline
 
-    def interrupted(transcode: object, track: object, timer: object, progress: object) -> None:
+    def interrupted(transcode: object, propagator: object, timer: object, progress: object) -> None:
         def stop(done: int, total: int | None) -> None:
             if done >= 5:
                 raise KeyboardInterrupt
 
-        travel(transcode, track, timer, stop)  # type: ignore[arg-type]
+        run_pipeline(transcode, propagator, timer, stop)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "travel", interrupted)
+    monkeypatch.setattr(api, "run_pipeline", interrupted)
     assert run("film.mp4") == 130
     assert [path.name for path in workdir.iterdir()] == ["film.mp4"]

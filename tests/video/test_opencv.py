@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from colorcv import OptionError, VideoError
-from colorcv.video import opencv
 from colorcv.video.api import VideoResult, colorize_video
+from colorcv.video.opencv.writer import OpenCVWriter
 from tests.helpers.cv_clips import Capture, count_frames, grey_frames, opencv_clip
 from tests.helpers.films import FakeColorizer
 
@@ -237,12 +237,12 @@ def test_frames_that_opencv_drops_are_noticed(
     tmp_path: Path, color: Callable[..., VideoResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
-    write = opencv.OpenCVWriter.write
+    write_frame = OpenCVWriter.write_frame
 
     def forgetful(self: Any, frame: Any) -> None:
-        write(self, frame if self.written != 3 else frame[:-2])  # a wrong size: dropped
+        write_frame(self, frame if self.written != 3 else frame[:-2])  # a wrong size: dropped
 
-    monkeypatch.setattr(opencv.OpenCVWriter, "write", forgetful)
+    monkeypatch.setattr(OpenCVWriter, "write_frame", forgetful)
     with pytest.raises(VideoError, match="20 frames were written but the file has 19"):
         color("film.avi")
     assert files(tmp_path) == ["film.avi"]

@@ -565,7 +565,7 @@ class TestInterruption:
         with pytest.raises(error):
             color("film.mp4", **how)
         assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-video")]
 
     def test_progress_counts_every_frame(
         self, tmp_path: Path, color: Callable[..., VideoResult]
@@ -581,22 +581,23 @@ class TestInterruption:
         from colorcv.video.pyav import reader, writer
 
         make_clip(tmp_path / "film.mp4", frames=240, size_wh=(64, 48))
-        read = written = most = 0
-        shot, write = reader.PyAVReader._shot, writer.PyAVWriter.write
+        read = written = max_held = 0
+        with_lightness = reader.PyAVReader._with_lightness
+        write_frame = writer.PyAVWriter.write_frame
 
-        def counted_shot(self: Any, frame: Any) -> Any:
-            nonlocal read, most
+        def counted_read(self: Any, frame: Any) -> Any:
+            nonlocal read, max_held
             read += 1
-            most = max(most, read - written)
-            return shot(self, frame)
+            max_held = max(max_held, read - written)
+            return with_lightness(self, frame)
 
         def counted_write(self: Any, frame: Any) -> None:
             nonlocal written
             written += 1
-            write(self, frame)
+            write_frame(self, frame)
 
-        monkeypatch.setattr(reader.PyAVReader, "_shot", counted_shot)
-        monkeypatch.setattr(writer.PyAVWriter, "write", counted_write)
+        monkeypatch.setattr(reader.PyAVReader, "_with_lightness", counted_read)
+        monkeypatch.setattr(writer.PyAVWriter, "write_frame", counted_write)
         color("film.mp4", keyframe_interval=8)
         assert read == written == 240
-        assert most <= 8 + 8 + 8 + 4  # two lanes, a group, and one in each hand
+        assert max_held <= 8 + 8 + 8 + 4  # two queues, a group of frames, and one in each thread

@@ -21,8 +21,8 @@ from colorcv import Colorizer, ImageError, OptionError, VideoError
 from colorcv.color.yuv import LumaFormat, chroma_planes
 from colorcv.frames import colorize_frames
 from colorcv.video.api import colorize_video, default_output, has_pyav, preview
-from colorcv.video.output import Unfinished
-from colorcv.video.workers import Crew, Lane
+from colorcv.video.output import TemporaryOutput
+from colorcv.video.workers import BoundedQueue, WorkerGroup
 from tests.helpers.cv_clips import Bgr, count_frames, grey_frames, opencv_clip
 from tests.helpers.films import FakeColorizer, texture
 
@@ -197,9 +197,9 @@ class TestNames:
             colorize_video(0, colorizer=FakeColorizer())
 
 
-class TestUnfinished:
+class TestTemporaryOutput:
     def test_orphans_of_dead_processes_are_removed(self, tmp_path: Path) -> None:
-        mine = Unfinished(tmp_path / "film.mp4", overwrite=False)
+        mine = TemporaryOutput(tmp_path / "film.mp4", overwrite=False)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         pid = f"-{os.getpid()}."
@@ -208,7 +208,7 @@ class TestUnfinished:
         elsewhere = tmp_path / f".film.colorcv-00000000-{dead.pid}.mp4"
         for path in (mine.path, orphan, alive, elsewhere):
             path.write_text("half")
-        other = Unfinished(tmp_path / "other.mp4", overwrite=False)
+        other = TemporaryOutput(tmp_path / "other.mp4", overwrite=False)
         assert not orphan.exists()
         assert mine.path.exists()
         assert alive.exists()
@@ -218,11 +218,11 @@ class TestUnfinished:
         assert not mine.path.exists()
 
     def test_the_same_output_twice_at_once(self, tmp_path: Path) -> None:
-        first = Unfinished(tmp_path / "film.mp4", overwrite=True)
+        first = TemporaryOutput(tmp_path / "film.mp4", overwrite=True)
         with pytest.raises(VideoError, match="being written"):
-            Unfinished(tmp_path / "film.mp4", overwrite=True)
+            TemporaryOutput(tmp_path / "film.mp4", overwrite=True)
         first.discard()
-        Unfinished(tmp_path / "film.mp4", overwrite=True).discard()
+        TemporaryOutput(tmp_path / "film.mp4", overwrite=True).discard()
 
 
 WORK = """
@@ -296,22 +296,22 @@ class TestWholeOrNotThere:
         assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
 
 
-class TestCrew:
+class TestWorkerGroup:
     def test_the_first_error_comes_out_and_no_thread_stays(self) -> None:
         def fail() -> None:
             raise ValueError("first")
 
         def work() -> None:
-            with Crew() as crew:
-                lane: Lane[int] = crew.lane(1)
-                crew.start(lambda: [lane.put(i) for i in range(9)] and None, "feeds")
-                crew.start(fail, "fails")
-                for _ in lane:
+            with WorkerGroup() as group:
+                queue: BoundedQueue[int] = group.queue(1)
+                group.start(lambda: [queue.put(i) for i in range(9)] and None, "feeds")
+                group.start(fail, "fails")
+                for _ in queue:
                     time.sleep(0.01)
 
         with pytest.raises(ValueError, match="first"):
             work()
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-video")]
 
     def test_ctrl_c_while_waiting_for_the_last_thread(
         self, monkeypatch: pytest.MonkeyPatch
@@ -325,14 +325,14 @@ class TestCrew:
             join(self, timeout)
 
         def work() -> None:
-            with Crew() as crew:
-                lane: Lane[int] = crew.lane(1)
-                crew.start(lambda: [None for _ in lane] and None, "waits")
+            with WorkerGroup() as group:
+                queue: BoundedQueue[int] = group.queue(1)
+                group.start(lambda: [None for _ in queue] and None, "waits")
                 monkeypatch.setattr(threading.Thread, "join", interrupted)
 
         with pytest.raises(KeyboardInterrupt):
             work()
-        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-film")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-video")]
 
 
 class TestChromaPlanes:

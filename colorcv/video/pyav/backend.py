@@ -1,4 +1,4 @@
-"""The road of a film through PyAV: how its frames are painted, and what its output is like."""
+"""PyAV backend: open a transcode and render YUV frames."""
 
 from __future__ import annotations
 
@@ -8,126 +8,167 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
+from ..._typing import Float32Array
 from ...color.yuv import BT709, chroma_planes
-from ..opencv import OpenCVFrame, OpenCVReader
-from ..opencv import paint as paint_bgr
-from ..pipeline import Transcode, even, note_odd_size
-from .passthrough import Sound
-from .planes import JPEG_RANGE, MPEG_RANGE, plane_of
+from ..opencv.backend import render_bgr
+from ..opencv.reader import OpenCVFrame, OpenCVReader
+from ..options import VideoOptions
+from ..transcode import AudioOutcome, Transcode, note_odd_size, output_size_wh
+from .passthrough import PassthroughStreams
+from .planes import JPEG_RANGE, MPEG_RANGE, plane_view
 from .reader import PyAVFrame, PyAVReader
 from .writer import PyAVWriter
 
-__all__ = ["YUVRenderer", "road", "road_from_bgr"]
+__all__ = ["YUVRenderer", "open_pyav", "open_pyav_from_capture"]
 
-Float32 = npt.NDArray[np.float32]
+_KEPT_TAGS = {"title", "artist", "comment", "date", "copyright", "description", "genre", "album"}
 
 
 class YUVRenderer:
-    """Give frames their colour: luma as it is, U and V from the chroma."""
+    """Render frames in YUV 4:2:0: luma unchanged, U and V from the chroma.
 
-    def __init__(self, reader: PyAVReader, saturation: float, compare: bool) -> None:
-        width, height = reader.size_wh
-        # 4:2:0 stores U and V for pairs: an odd last row or column is repeated once.
-        self.even_wh = width + width % 2, height + height % 2
-        self.size_wh = (2 * self.even_wh[0] if compare else self.even_wh[0]), self.even_wh[1]
-        self._reader, self._saturation, self._compare = reader, saturation, compare
+    Parameters
+    ----------
+    reader : PyAVReader
+    options : VideoOptions
+        `saturation` and `compare` are used.
+    """
 
-    def paint(self, shot: PyAVFrame, chroma: Float32) -> Any:
-        """Return a new frame: the decoded one may still be a reference of its decoder."""
-        reader = self._reader
-        bits = reader.luma.bits
-        source = plane_of(shot.frame, 0, bits)
-        height, width = source.shape
-        luma = source
-        if (width, height) != self.even_wh:
-            more = ((0, height % 2), (0, width % 2))
-            luma = np.pad(source, more, mode="edge")
-        turned = np.rot90(chroma, -(reader.rotation // 90))
-        chroma = np.ascontiguousarray(turned) * np.float32(self._saturation)
-        u, v = chroma_planes(np.ascontiguousarray(luma), chroma, reader.luma)
-        painted = av.VideoFrame(*self.size_wh, reader.output_format)
-        if self._compare:
-            grey = np.full_like(u, reader.luma.encode(np.zeros((1, 1), np.float32))[0, 0])
+    def __init__(self, reader: PyAVReader, options: VideoOptions) -> None:
+        self.size_wh = output_size_wh(reader.size_wh, options)
+        self._reader, self._options = reader, options
+
+    def render(self, decoded: PyAVFrame, chroma: Float32Array) -> Any:
+        """Return a new `av.VideoFrame`: the decoder may still use the decoded one as a reference.
+
+        Parameters
+        ----------
+        decoded : PyAVFrame
+        chroma : (s, t, 2) float32
+            a* and b* at any size, upright.
+        """
+        reader, options = self._reader, self._options
+        bits = reader.luma_format.bits
+        luma = plane_view(decoded.frame, 0, bits)
+        height, width = luma.shape
+        if height % 2 or width % 2:
+            luma = np.pad(luma, ((0, height % 2), (0, width % 2)), mode="edge")
+        # Back to the orientation in which the frame is stored.
+        chroma = np.ascontiguousarray(np.rot90(chroma, -(reader.rotation // 90)))
+        chroma = chroma * np.float32(options.saturation)
+        u, v = chroma_planes(np.ascontiguousarray(luma), chroma, reader.luma_format)
+        rendered = av.VideoFrame(*self.size_wh, reader.output_format)
+        if options.compare:
+            neutral = reader.luma_format.encode(np.zeros((1, 1), np.float32))[0, 0]
+            grey = np.full_like(u, neutral)
             luma = np.hstack([luma, luma])
             u, v = np.hstack([grey, u]), np.hstack([grey, v])
         for index, plane in enumerate((luma, u, v)):
-            plane_of(painted, index, bits)[:] = plane
-        painted.pts, painted.time_base = shot.frame.pts, shot.frame.time_base
-        painted.colorspace = reader.matrix
-        painted.color_range = JPEG_RANGE if reader.full_range else MPEG_RANGE
-        return painted
+            plane_view(rendered, index, bits)[:] = plane
+        rendered.pts, rendered.time_base = decoded.frame.pts, decoded.frame.time_base
+        rendered.colorspace = reader.matrix
+        rendered.color_range = JPEG_RANGE if reader.full_range else MPEG_RANGE
+        return rendered
 
 
-def road(
-    reader: PyAVReader,
-    path: Path,
-    saturation: float,
-    codec: str,
-    quality: int | None,
-    audio: str,
-    compare: bool,
-) -> Transcode:
-    """Open the output of a film that PyAV reads."""
-    painter = YUVRenderer(reader, saturation, compare)
-    writer = PyAVWriter(
-        path,
-        painter.size_wh,
-        reader.rate,
-        reader.time_base,
-        reader.bits,
-        codec=codec,
-        quality=quality,
+def open_pyav(
+    source: Path, path: Path, input_hw: tuple[int, int], options: VideoOptions
+) -> Transcode[PyAVFrame]:
+    """Open a video file and its output.
+
+    Parameters
+    ----------
+    source : Path
+    path : Path
+        Where to write; the suffix selects the container.
+    input_hw : (int, int)
+        Rows and columns of the network's input.
+    options : VideoOptions
+
+    Raises
+    ------
+    VideoError, OptionError
+        The source cannot be decoded, or the output not be written as asked.
+    """
+    reader = PyAVReader(source, input_hw, options)
+    try:
+        renderer = YUVRenderer(reader, options)
+        writer = PyAVWriter(
+            path, renderer.size_wh, reader.rate, reader.time_base, reader.bits, options
+        )
+        try:
+            reader.set_output_format(writer.pixel_format)
+            copy_properties(reader, writer)
+            note_odd_size(reader.size_wh, writer.notes)
+            audio = AudioOutcome("none", "left out as asked")
+            if options.audio != "none":
+                streams = PassthroughStreams(
+                    writer.container, reader.audio, reader.subtitles, options.audio == "keep"
+                )
+                writer.passthrough = streams
+                writer.notes += streams.notes
+                audio = streams.outcome
+            writer.start()
+        except BaseException:
+            writer.abort()
+            raise
+    except BaseException:
+        reader.close()
+        raise
+    return Transcode(reader, writer, renderer.render, renderer.size_wh, audio)
+
+
+def copy_properties(reader: PyAVReader, writer: PyAVWriter) -> None:
+    """Copy pixel aspect ratio, rotation, colour tags, chapters and metadata to the output."""
+    stream, container = writer.stream, writer.container
+    if reader.sample_aspect_ratio:
+        stream.codec_context.sample_aspect_ratio = reader.sample_aspect_ratio
+    writer.set_color_tags(reader.matrix, reader.full_range, reader.primaries, reader.transfer)
+    if reader.display_matrix is not None:
+        stream.set_display_matrix(reader.display_matrix)
+    source = reader.container
+    container.metadata.update(
+        {key: text for key, text in source.metadata.items() if key.lower() in _KEPT_TAGS}
     )
-    try:
-        reader.set_output_format(writer.pixel_format)
-        writer.dress(reader)
-        note_odd_size(reader, writer.notes)
-        heard = "none", "left out as asked"
-        if audio != "none":
-            sound = Sound(writer.container, reader.audio, reader.subtitles, audio == "keep")
-            writer.sound = sound
-            writer.notes += sound.notes
-            heard = sound.state, sound.reason
-        writer.start()
-    except BaseException:
-        writer.abandon()
-        raise
-    return Transcode(reader, writer, painter.size_wh, painter.paint, heard)
+    if "language" in reader.stream.metadata:
+        stream.metadata["language"] = reader.stream.metadata["language"]
+    if not reader.options.is_trimmed and source.chapters():
+        container.set_chapters(source.chapters())
 
 
-def road_from_bgr(
-    reader: OpenCVReader,
-    path: Path,
-    saturation: float,
-    codec: str,
-    quality: int | None,
-    compare: bool,
-) -> Transcode:
-    """Open the output of a camera, or of what is read like one."""
-    width, height = (even(side) for side in reader.size_wh)
-    size_wh = (2 * width if compare else width), height
+def open_pyav_from_capture(
+    reader: OpenCVReader, path: Path, options: VideoOptions
+) -> Transcode[OpenCVFrame]:
+    """Open the output of a camera or capture, which OpenCV reads.
+
+    Raises
+    ------
+    VideoError, OptionError
+        The output cannot be written as asked.
+    """
+    size_wh = output_size_wh(reader.size_wh, options)
     time_base = Fraction(1, 90_000)
-    writer = PyAVWriter(path, size_wh, reader.rate, time_base, 8, codec=codec, quality=quality)
+    writer = PyAVWriter(path, size_wh, reader.rate, time_base, 8, options)
     try:
-        note_odd_size(reader, writer.notes)
-        writer.tag(BT709, full_range=False)
+        note_odd_size(reader.size_wh, writer.notes)
+        writer.set_color_tags(BT709, full_range=False)
         writer.start()
     except BaseException:
-        writer.abandon()
+        writer.abort()
         raise
-    beginning: float | None = None
+    start_s: float | None = None
 
-    def paint(shot: OpenCVFrame, chroma: Float32) -> Any:
-        nonlocal beginning
-        beginning = shot.time_s if beginning is None else beginning
-        bgr = paint_bgr(shot, chroma, saturation, compare)
+    def render(decoded: OpenCVFrame, chroma: Float32Array) -> Any:
+        nonlocal start_s
+        start_s = decoded.time_s if start_s is None else start_s
+        bgr = render_bgr(decoded, chroma, options)
         frame = av.VideoFrame.from_ndarray(bgr, format="bgr24").reformat(
             format=writer.pixel_format, dst_colorspace=BT709, dst_color_range=MPEG_RANGE
         )
-        frame.pts = round((shot.time_s - beginning) / time_base)
+        frame.pts = round((decoded.time_s - start_s) / time_base)
         frame.time_base = time_base
         return frame
 
-    return Transcode(reader, writer, size_wh, paint, ("none", "a camera's sound is not recorded"))
+    audio = AudioOutcome("none", "a camera's sound is not recorded")
+    return Transcode(reader, writer, render, size_wh, audio)

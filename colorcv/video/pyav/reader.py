@@ -1,4 +1,4 @@
-"""Films through PyAV: every frame with its own time, luma untouched, sound packet by packet."""
+"""Demuxing and decoding with PyAV."""
 
 from __future__ import annotations
 
@@ -11,220 +11,252 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
+from ..._typing import Float32Array
 from ...color.yuv import BT601, BT709, COEFFICIENTS, LumaFormat
 from ...errors import VideoError
-from .passthrough import is_heard
-from .planes import JPEG_RANGE, MPEG_RANGE, has_luma_plane, plain, plane_of
+from ..options import VideoOptions
+from .passthrough import is_decodable
+from .planes import JPEG_RANGE, MPEG_RANGE, error_text, has_luma_plane, plane_view
 
-__all__ = ["PyAVFrame", "PyAVReader"]
+__all__ = ["PyAVFrame", "PyAVReader", "open_input"]
 
-Float32 = npt.NDArray[np.float32]
-log = logging.getLogger("colorcv")
+logger = logging.getLogger("colorcv")
 
-# Codecs whose grey frames are pictures of the full range where no tag says otherwise.
+# Codecs whose untagged grey frames are full range.
 FULL_RANGE_GREY = {"png", "ffv1", "rawvideo", "mjpeg", "bmp", "tiff", "gif", "huffyuv", "ffvhuff"}
 
-
-@dataclass
-class PyAVFrame:
-    """A decoded frame, and what the network will see of it."""
-
-    frame: Any  # av.VideoFrame
-    lightness: Float32
-    time_s: float
-
-
-# Tags in another encoding are no reason to lose a film. PyAV 19 replaces what it cannot read.
-_TAGS: dict[str, Any] = (
+# Metadata that is not UTF-8 must not stop the work. PyAV 19 replaces such bytes by itself.
+_METADATA_ERRORS: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 )
 
 
+@dataclass
+class PyAVFrame:
+    """A decoded frame.
+
+    Attributes
+    ----------
+    frame : av.VideoFrame
+    lightness : input_hw float32
+        L* in 0..100, upright, at the size of the network's input.
+    time_s : float
+        Presentation time in seconds.
+    """
+
+    frame: Any
+    lightness: Float32Array
+    time_s: float
+
+
+def open_input(path: Path) -> Any:
+    """Open a video file; return an `av.container.InputContainer`.
+
+    Raises
+    ------
+    VideoError
+        FFmpeg cannot read it.
+    """
+    try:
+        # "file:" and the whitelist: a name with a colon, or a playlist, opens nothing else.
+        return av.open(
+            f"file:{path}",
+            container_options={"protocol_whitelist": "file"},
+            **_METADATA_ERRORS,
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as err:
+        raise VideoError(
+            f"{path} cannot be read as a film: {error_text(err)}; is it complete, and a film?"
+        ) from err
+
+
 class PyAVReader:
-    """Decode the best video stream of a film, and hand on the packets of the others.
+    """Decode the largest video stream of a file and pass on the packets of the others.
 
     Parameters
     ----------
     path : Path
     input_hw : (int, int)
-        The size of the network's lightness.
-    start, end : float or None
-        Seconds from the film's beginning; what lies outside is left out.
-    with_sound : bool
-        Hand on the packets of sound and subtitles.
+        Rows and columns of the network's input.
+    options : VideoOptions
+        `start` and `end` are used, and `audio`: with "none" no packets are passed on.
+
+    Attributes
+    ----------
+    container : av.container.InputContainer
+    stream : av.video.stream.VideoStream
+    audio, subtitles : list of av streams
+        Streams whose packets are passed on.
+    offset : Fraction
+        Seconds that are subtracted from every time stamp.
+    rotation : int
+        Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
+    matrix, primaries, transfer : int
+        As in ITU-T H.273.
+    full_range : bool
+
+    Raises
+    ------
+    VideoError
+        The file cannot be read, or has no frame in the part asked for.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        input_hw: tuple[int, int],
-        *,
-        start: float | None,
-        end: float | None,
-        with_sound: bool,
-    ) -> None:
+    def __init__(self, path: Path, input_hw: tuple[int, int], options: VideoOptions) -> None:
         self.path = path
+        self.options = options
         self.notes: list[str] = []
         self.damaged = 0
-        self.varies = False  # whether it does, every frame keeps its time
+        self.is_vfr = False  # frames that come at a varying rate keep their time stamps
         self._next_pts = 0
         self._input_hw = input_hw
-        self._start, self._end = start, end
+        self.container = open_input(path)
         try:
-            # "file:" and the whitelist: a name with a colon, or a playlist, opens nothing else.
-            self.container = av.open(
-                f"file:{path}",
-                container_options={"protocol_whitelist": "file"},
-                **_TAGS,
-            )
-        except (av.error.FFmpegError, OSError, ValueError) as err:
-            raise VideoError(
-                f"{path} cannot be read as a film: {plain(err)}; is it complete, and a film?"
-            ) from err
-        try:
-            self._open(with_sound)
+            self._select_streams()
+            self._read_first_frame()
         except BaseException:
             self.container.close()
             raise
 
-    def _open(self, with_sound: bool) -> None:
+    def _select_streams(self) -> None:
         streams = self.container.streams
-        covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-        films = [s for s in streams.video if s.codec_context and not s.disposition & covers]
-        if not films:
+        cover_flags = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+        video_streams = [
+            s for s in streams.video if s.codec_context and not s.disposition & cover_flags
+        ]
+        if not video_streams:
             raise VideoError(f"{self.path} has no video that FFmpeg can decode: is it a film?")
-        best: Any = max(films, key=lambda s: s.width * s.height)  # of equals the first
-        self.stream = best
-        best.thread_type = "AUTO"
-        if len(films) > 1:
+        # Of equal sizes the first.
+        stream: Any = max(video_streams, key=lambda s: s.width * s.height)
+        self.stream = stream
+        stream.thread_type = "AUTO"
+        if len(video_streams) > 1:
             self.notes.append(
-                f"of {len(films)} video streams the largest was coloured (stream {best.index})"
+                f"of {len(video_streams)} video streams the largest was coloured "
+                f"(stream {stream.index})"
             )
-        self.audio = [s for s in streams.audio if is_heard(s)] if with_sound else []
-        if with_sound and len(self.audio) < len(streams.audio):
+        passthrough = self.options.audio != "none"
+        self.audio = [s for s in streams.audio if is_decodable(s)] if passthrough else []
+        if passthrough and len(self.audio) < len(streams.audio):
             self.notes.append("sound that cannot be made out was left out: it is damaged")
-        self.subtitles: list[Any] = list(streams.subtitles) if with_sound else []
+        self.subtitles: list[Any] = list(streams.subtitles) if passthrough else []
         for kind, others in (("attachment", streams.attachments), ("data", streams.data)):
             if others:
                 self.notes.append(f"{len(others)} {kind} stream(s) were left out")
-        rate = Fraction(best.average_rate or best.guessed_rate or 25)
-        self.rate = rate if rate <= 1000 else Fraction(25)  # 90000 stands for "not known"
-        self.time_base = Fraction(best.time_base or 1 / self.rate)
-        self._beginning = Fraction(self.container.start_time or 0, av.time_base)
-        # Times are counted from the film's beginning only where a part is cut out: a whole film
-        # keeps every time stamp as it is.
-        self.offset = self._beginning + Fraction(self._start or 0) if self._start else Fraction(0)
-        if self._start:
-            self.container.seek(int((self._beginning + Fraction(self._start)) * av.time_base))
-        self._items: Iterator[Any] = self._decoded()
-        self._early: list[Any] = []  # packets that come before the first frame
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        self.rate = rate if rate <= 1000 else Fraction(25)  # 90000 stands for "unknown"
+        self.time_base = Fraction(stream.time_base or 1 / self.rate)
+        self._start_time = Fraction(self.container.start_time or 0, av.time_base)
+        # A video that is not trimmed keeps every time stamp; a trimmed one starts at 0.
+        start = self.options.start
+        self.offset = self._start_time + Fraction(start) if start else Fraction(0)
+        if start:
+            self.container.seek(int(self.offset * av.time_base))
+
+    def _read_first_frame(self) -> None:
+        self._items: Iterator[Any] = self._decode()
+        self._leading_packets: list[Any] = []
         for item in self._items:
             if isinstance(item, av.VideoFrame):
                 break
-            self._early.append(item)
+            self._leading_packets.append(item)
         else:
-            part = " in the part asked for" if self.is_part else ""
+            part = " in the part asked for" if self.options.is_trimmed else ""
             raise VideoError(f"{self.path} has no frame that can be decoded{part}")
         self._first: Any = item
-        self._describe(item)
+        self._read_properties(item)
 
-    def _describe(self, frame: Any) -> None:
-        """What all frames have in common, from the first one."""
+    def _read_properties(self, frame: Any) -> None:
+        """Take from the first frame what holds for all."""
         context = self.stream.codec_context
         self.size_wh = frame.width, frame.height
         self.rotation = int(frame.rotation) % 360
         name = frame.format.name
-        # What carries no matrix is taken as players take it: BT.709 from 720 lines on.
+        # Players take untagged video for BT.709 from 720 lines on.
         by_size = BT709 if frame.height >= 720 else BT601
-        said = int(frame.colorspace)
-        self.matrix = said if said in COEFFICIENTS else by_size
-        grey_picture = name.startswith("gray") and context.name in FULL_RANGE_GREY
-        said = int(frame.color_range) or (JPEG_RANGE if grey_picture else 0)
+        tagged = int(frame.colorspace)
+        self.matrix = tagged if tagged in COEFFICIENTS else by_size
+        is_full_range_grey = name.startswith("gray") and context.name in FULL_RANGE_GREY
+        tagged = int(frame.color_range) or (JPEG_RANGE if is_full_range_grey else 0)
         converted = frame.format.is_rgb or frame.format.has_palette
-        self.full_range = not converted and (said == JPEG_RANGE or name.startswith("yuvj"))
+        self.full_range = not converted and (tagged == JPEG_RANGE or name.startswith("yuvj"))
         self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
-        side = frame.side_data.get("DISPLAYMATRIX")
-        self.display_matrix = None if side is None else list(np.frombuffer(side, "<i4"))
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+        self.display_matrix = None if side_data is None else list(np.frombuffer(side_data, "<i4"))
         if frame.interlaced_frame:
             self.notes.append("interlaced film is written as progressive, its lines as they are")
 
     def set_output_format(self, pixel_format: str) -> None:
-        """Say which format will be written: frames are read in it where theirs cannot be kept."""
+        """Set the pixel format of the output; frames without such a luma plane are converted."""
         self.output_format = pixel_format
-        self.luma = LumaFormat(
-            10 if pixel_format.endswith("10le") else 8, self.full_range, self.matrix
-        )
-
-    @property
-    def is_part(self) -> bool:
-        """Whether only a part of the film was asked for."""
-        return self._start is not None or self._end is not None
+        bits = 10 if pixel_format.endswith("10le") else 8
+        self.luma_format = LumaFormat(bits, self.full_range, self.matrix)
 
     @property
     def bits(self) -> int:
-        """How many bits the source's luma has."""
+        """Bits of the source's luma."""
         return int(max(part.bits for part in self._first.format.components))
 
     @property
     def total(self) -> int | None:
-        """How many frames there will be, as far as the file says."""
-        whole: float | None = self.duration_s
-        frames = self.stream.frames or (int(whole * self.rate) if whole else 0)
-        if not self.is_part:
+        """Expected number of frames, or None if the file does not tell."""
+        duration_s = self.duration_s
+        frames = self.stream.frames or (int(duration_s * self.rate) if duration_s else 0)
+        start, end = self.options.start, self.options.end
+        if not self.options.is_trimmed:
             return frames or None
-        if whole is None:
+        if duration_s is None:
             return None
-        length = min(whole, self._end or whole) - (self._start or 0)
-        return max(1, round(float(length * self.rate)))
+        length_s = min(duration_s, end or duration_s) - (start or 0)
+        return max(1, round(float(length_s * self.rate)))
 
     @property
     def duration_s(self) -> float | None:
-        """How long the file says that it is."""
+        """Duration in seconds as the file states it, or None."""
         if self.stream.duration:
             return float(self.stream.duration * self.time_base)
         if self.container.duration:
             return float(self.container.duration / av.time_base)
         return None
 
-    def read(self, shot: Callable[[PyAVFrame], None], packet: Callable[[Any], None]) -> None:
-        """Hand on every frame as a shot, and the packets of other streams, in the file's order."""
-        for early in self._early:
-            packet(early)
-        shot(self._shot(self._first))
-        last_pts, moved = int(self._first.pts), 0
+    def read(self, on_frame: Callable[[PyAVFrame], None], on_packet: Callable[[Any], None]) -> None:
+        """Pass on every frame, and every packet of the other streams, in file order."""
+        for packet in self._leading_packets:
+            on_packet(packet)
+        on_frame(self._with_lightness(self._first))
+        last_pts, adjusted = int(self._first.pts), 0
         for item in self._items:
             if not isinstance(item, av.VideoFrame):
-                packet(item)
+                on_packet(item)
                 continue
             frame: Any = item
-            if frame.pts <= last_pts:
-                frame.pts, moved = last_pts + 1, moved + 1  # no encoder takes a time twice
+            if frame.pts <= last_pts:  # encoders want increasing time stamps
+                frame.pts, adjusted = last_pts + 1, adjusted + 1
             last_pts = frame.pts
-            shot(self._shot(frame))
+            on_frame(self._with_lightness(frame))
         self._note_early_end(float(last_pts * self.time_base))
-        if moved:
-            self.notes.append(f"{moved} time stamp(s) that did not grow were moved by a tick")
+        if adjusted:
+            self.notes.append(f"{adjusted} time stamp(s) that did not grow were moved by a tick")
 
-    def _shot(self, frame: Any) -> PyAVFrame:
-        frame = self.readable(frame)
+    def _with_lightness(self, frame: Any) -> PyAVFrame:
+        frame = self._as_luma_frame(frame)
         height, width = self._input_hw
         turns = self.rotation // 90
         if turns % 2:
             height, width = width, height
-        lightness = self.luma.lightness_at(plane_of(frame, 0, self.luma.bits), (height, width))
-        # The network sees the frame as the audience does; rotation counts counter-clockwise.
+        luma = plane_view(frame, 0, self.luma_format.bits)
+        lightness = self.luma_format.lightness_at(luma, (height, width))
+        # The network sees the frame upright; both count turns counter-clockwise.
         upright = np.ascontiguousarray(np.rot90(lightness, turns))
         return PyAVFrame(frame, np.clip(upright, 0, 100), float(frame.pts * self.time_base))
 
-    def readable(self, frame: Any) -> Any:
-        """The frame itself where its luma plane can be read as it is, else converted."""
+    def _as_luma_frame(self, frame: Any) -> Any:
+        """Return the frame, converted unless its luma plane can be used as it is."""
         same_size = (frame.width, frame.height) == self.size_wh
-        if same_size and has_luma_plane(frame.format, self.luma.bits):
+        if same_size and has_luma_plane(frame.format, self.luma_format.bits):
             return frame
-        matrix = {4: 4, 5: 5, 6: 5, 7: 7, 9: 9}.get(self.matrix, 1)  # as swscale counts them
+        matrix = {4: 4, 5: 5, 6: 5, 7: 7, 9: 9}.get(self.matrix, 1)  # in swscale's numbers
         converted = frame.reformat(
             *self.size_wh,
             format=self.output_format,
@@ -236,52 +268,51 @@ class PyAVReader:
         converted.time_base = frame.time_base
         return converted
 
-    def _decoded(self) -> Iterator[Any]:
-        """Frames inside the part asked for, and other streams' packets, damage skipped."""
-        begin = self.offset if self._start else None
-        end = None if self._end is None else self._beginning + Fraction(self._end)
-        going = {self.stream.index, *(s.index for s in self.audio)}
-        for packet in self._packets():
+    def _decode(self) -> Iterator[Any]:
+        """Yield frames and packets of other streams that lie in the part asked for."""
+        begin = self.offset if self.options.start else None
+        end = None if self.options.end is None else self._start_time + Fraction(self.options.end)
+        active_streams = {self.stream.index, *(s.index for s in self.audio)}
+        for packet in self._demux():
             if packet is None or packet.stream.index == self.stream.index:
-                if self.stream.index not in going:
+                if self.stream.index not in active_streams:
                     continue
-                for frame in self._frames_of(packet):
-                    at = frame.pts * self.time_base
-                    if end is not None and at >= end:
-                        going.discard(self.stream.index)
+                for frame in self._decode_packet(packet):
+                    time = frame.pts * self.time_base
+                    if end is not None and time >= end:
+                        active_streams.discard(self.stream.index)
                         break
-                    if begin is None or at >= begin:
+                    if begin is None or time >= begin:
                         frame.pts -= round(self.offset / self.time_base)
                         yield frame
             elif packet.size and (packet.pts is not None or packet.dts is not None):
                 base = packet.time_base
-                at = (packet.pts if packet.pts is not None else packet.dts) * base
-                if end is not None and at >= end:
-                    going.discard(packet.stream.index)
-                elif begin is None or at >= begin:
+                time = (packet.pts if packet.pts is not None else packet.dts) * base
+                if end is not None and time >= end:
+                    active_streams.discard(packet.stream.index)
+                elif begin is None or time >= begin:
                     if self.offset:
                         shift = round(self.offset / base)
                         packet.pts = None if packet.pts is None else packet.pts - shift
                         packet.dts = None if packet.dts is None else packet.dts - shift
                     yield packet
-            if not going:
+            if not active_streams:
                 return
 
-    def _packets(self) -> Iterator[Any]:
-        wanted = [self.stream, *self.audio, *self.subtitles]
+    def _demux(self) -> Iterator[Any]:
         try:
-            yield from self.container.demux(wanted)
+            yield from self.container.demux([self.stream, *self.audio, *self.subtitles])
         except av.error.FFmpegError as err:
             self.damaged += 1
-            self.notes.append(f"reading stopped: {plain(err)}")
-            yield None  # what the decoder still holds is shown
+            self.notes.append(f"reading stopped: {error_text(err)}")
+            yield None  # flushes the decoder
 
-    def _frames_of(self, packet: Any | None) -> list[Any]:
+    def _decode_packet(self, packet: Any | None) -> list[Any]:
         try:
             frames = self.stream.decode(packet)
         except av.error.FFmpegError as err:
             self.damaged += 1
-            log.warning("%s: a damaged packet is skipped: %s", self.path, plain(err))
+            logger.warning("%s: a damaged packet is skipped: %s", self.path, error_text(err))
             return []
         for frame in frames:
             if frame.pts is None:
@@ -291,14 +322,16 @@ class PyAVReader:
         return list(frames)
 
     def _note_early_end(self, last_s: float) -> None:
-        whole = self.duration_s
-        if self._end is not None or whole is None:
+        duration_s = self.duration_s
+        if self.options.end is not None or duration_s is None:
             return
         # Some containers count their duration from 0, some from the first frame.
-        end_s = last_s + float(1 / self.rate) + (self._start or 0)
+        end_s = last_s + float(1 / self.rate) + (self.options.start or 0)
         slack_s = max(0.5, 2 / float(self.rate))
-        if max(end_s, end_s - float(self._beginning)) < whole - slack_s:
-            self.notes.append(f"the film ends at {end_s:.2f} s of the {whole:.2f} s it announces")
+        if max(end_s, end_s - float(self._start_time)) < duration_s - slack_s:
+            self.notes.append(
+                f"the film ends at {end_s:.2f} s of the {duration_s:.2f} s it announces"
+            )
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,174 @@
+"""Reading of videos, cameras and captures with OpenCV."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..._typing import Float32Array, UInt8Array
+from ...errors import VideoError
+from ...image.source import SourceImage
+from ..options import VideoOptions
+
+__all__ = ["OpenCVFrame", "OpenCVReader", "count_frames", "sample_frames"]
+
+
+@dataclass
+class OpenCVFrame:
+    """A decoded frame.
+
+    Attributes
+    ----------
+    bgr : (H, W, 3) uint8
+        Upright.
+    lightness : input_hw float32
+        L* in 0..100, at the size of the network's input.
+    time_s : float
+        Seconds from the start of the video.
+    """
+
+    bgr: UInt8Array
+    lightness: Float32Array
+    time_s: float
+
+
+class OpenCVReader:
+    """Read a file, a camera, or anything with the `read` and `get` of `cv2.VideoCapture`.
+
+    Parameters
+    ----------
+    source : Path, int or capture
+    input_hw : (int, int)
+        Rows and columns of the network's input.
+    options : VideoOptions
+        `start` and `end` are used.
+
+    Raises
+    ------
+    VideoError
+        The source cannot be opened or has no frame in the part asked for.
+    """
+
+    def __init__(self, source: Any, input_hw: tuple[int, int], options: VideoOptions) -> None:
+        self.path = source if isinstance(source, Path) else None
+        self.notes: list[str] = []
+        self.damaged = 0
+        self._input_hw = input_hw
+        self._start = options.start or 0.0
+        self._end = math.inf if options.end is None else options.end
+        self._owns_capture = isinstance(source, (int, Path))
+        if not self._owns_capture:
+            self.capture = source
+        else:
+            self.capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        if hasattr(self.capture, "isOpened") and not self.capture.isOpened():
+            what = f"camera {source}" if isinstance(source, int) else str(source)
+            raise VideoError(f"{what} cannot be opened by OpenCV: is it there, and a film?")
+        fps = float(self.capture.get(cv2.CAP_PROP_FPS))
+        self.is_live = self.path is None
+        self.is_vfr = False
+        self._is_camera = isinstance(source, int)
+        self._opened_at, self._last_s = time.monotonic(), -math.inf
+        self.rate = Fraction(fps if 0 < fps <= 1000 else 25).limit_denominator(1001)
+        if self._start and not self.is_live:
+            self.capture.set(cv2.CAP_PROP_POS_MSEC, self._start * 1000)
+        first = self._next()
+        while first is not None and first.time_s < self._start:
+            first = self._next()
+        if first is None or first.time_s >= self._end:
+            self.close()
+            raise VideoError(f"{source} has no frame that can be decoded in the part asked for")
+        self._first = first
+        height, width = first.bgr.shape[:2]
+        self.size_wh = width, height
+
+    @property
+    def total(self) -> int | None:
+        """Expected number of frames, or None if the source does not tell."""
+        frames = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if self.is_live or frames <= 0:
+            return None
+        end = min(self._end, frames / float(self.rate))
+        return max(1, round((end - self._start) * float(self.rate)))
+
+    def read(
+        self, on_frame: Callable[[OpenCVFrame], None], on_packet: Callable[[Any], None]
+    ) -> None:
+        """Pass on every frame in order; OpenCV has no packets of other streams."""
+        count, max_shift_s = 0, 0.0
+        current: OpenCVFrame | None = self._first
+        while current is not None and current.time_s < self._end:
+            if (current.bgr.shape[1], current.bgr.shape[0]) != self.size_wh:
+                current.bgr = np.asarray(cv2.resize(current.bgr, self.size_wh), np.uint8)
+            shift_s = abs(current.time_s - self._first.time_s - count / float(self.rate))
+            max_shift_s = max(max_shift_s, shift_s)
+            on_frame(current)
+            count += 1
+            current = self._next()
+        expected = self.total
+        if current is None and expected and count < expected - max(2, float(self.rate) / 2):
+            self.notes.append(f"the film ends after {count} of the {expected} frames it announces")
+        # Rounded time stamps are off by less than a frame.
+        self.is_vfr = not self._is_camera and max_shift_s > 1.5 / float(self.rate)
+
+    def _next(self) -> OpenCVFrame | None:
+        ok, frame = self.capture.read()
+        if not ok or frame is None:
+            return None
+        # After a read, POS_MSEC is the time of the frame just read; cameras do not have it.
+        time_s = float(self.capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        if self._is_camera:
+            time_s = time.monotonic() - self._opened_at
+        if time_s <= self._last_s:
+            time_s = self._last_s + 1 / float(self.rate)
+        self._last_s = time_s
+        lightness = SourceImage(frame).lightness_at(self._input_hw)
+        bgr = frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
+        return OpenCVFrame(np.asarray(bgr, np.uint8), lightness, time_s)
+
+    def close(self) -> None:
+        """Release the capture, unless the caller opened it."""
+        if self._owns_capture:
+            self.capture.release()
+
+
+def count_frames(path: Path) -> int:
+    """Return the number of frames that OpenCV can read; FRAME_COUNT is often wrong."""
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
+def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
+    """Yield `n` evenly spaced frames, upright BGR, with their times in seconds."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise VideoError(f"{path} cannot be opened by OpenCV: is it a film?")
+        announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        total = announced if announced > 0 else count_frames(path)
+        n = min(n, total)
+        indices = sorted({int((i + 0.5) * total / n) for i in range(n)})
+        found = 0
+        for index in indices:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+            ok, frame = capture.read()
+            if ok:
+                found += 1
+                time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+                yield time_s, np.asarray(frame, np.uint8)
+        if not found:
+            raise VideoError(f"{path} has no frame that can be decoded")
+    finally:
+        capture.release()

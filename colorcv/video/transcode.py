@@ -1,0 +1,164 @@
+"""What a backend hands to the pipeline: `Transcode` and its reader and writer protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from .._typing import Float32Array
+from .options import VideoOptions
+
+__all__ = [
+    "AudioOutcome",
+    "Transcode",
+    "VideoReader",
+    "VideoWriter",
+    "note_odd_size",
+    "output_size_wh",
+    "round_up_to_even",
+]
+
+
+class _HasLightness(Protocol):
+    lightness: Float32Array
+
+
+Frame = TypeVar("Frame", bound=_HasLightness)
+Frame_co = TypeVar("Frame_co", bound=_HasLightness, covariant=True)
+
+
+class AudioOutcome(NamedTuple):
+    """What became of the audio.
+
+    Attributes
+    ----------
+    state : {"copied", "encoded", "none", "dropped"}
+    reason : str
+        Why it has that state.
+    """
+
+    state: str
+    reason: str
+
+
+class VideoReader(Protocol[Frame_co]):
+    """A source of frames, in the order in which they are shown.
+
+    Attributes
+    ----------
+    size_wh : (int, int)
+        Columns and rows of every frame.
+    rate : Fraction
+        Frames per second, the mean where they vary.
+    notes : list of str
+        What the user should know about the source.
+    damaged : int
+        Packets that could not be decoded.
+    is_vfr : bool
+        True if the frame rate was seen to vary and only a constant one can be written; valid
+        after `read`.
+    """
+
+    size_wh: tuple[int, int]
+    rate: Fraction
+    notes: list[str]
+    damaged: int
+    is_vfr: bool
+
+    @property
+    def total(self) -> int | None:
+        """Expected number of frames, or None if the source does not tell."""
+
+    def read(self, on_frame: Callable[[Frame_co], None], on_packet: Callable[[Any], None]) -> None:
+        """Pass on every frame, and every packet of the other streams, in file order."""
+
+    def close(self) -> None:
+        """Close the source."""
+
+
+class VideoWriter(Protocol):
+    """A sink for rendered frames and for packets of other streams.
+
+    Attributes
+    ----------
+    notes : list of str
+        What the user should know about the output.
+    written : int
+        Frames written so far.
+    """
+
+    notes: list[str]
+    written: int
+
+    @property
+    def damaged(self) -> int:
+        """Packets of other streams that were skipped."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the start of the first frame to the end of the last."""
+
+    def write_frame(self, frame: Any) -> None:
+        """Encode one rendered frame."""
+
+    def write_packet(self, packet: Any) -> None:
+        """Mux one packet of another stream."""
+
+    def close(self) -> None:
+        """Complete the file and check it."""
+
+    def abort(self) -> None:
+        """Close the file without completing it."""
+
+
+@dataclass
+class Transcode(Generic[Frame]):
+    """A reader, a writer that fits it, and the step between.
+
+    Attributes
+    ----------
+    reader : VideoReader
+    writer : VideoWriter
+    render : callable
+        A frame and its chroma, (H, W, 2) float32 ab, to what `writer.write_frame` takes.
+    size_wh : (int, int)
+        Columns and rows of the output.
+    audio : AudioOutcome
+    mux_audio : callable, optional
+        Adds the audio to the finished video and returns what became of it.
+    needs_cfr : bool
+        True if the writer can only write a constant frame rate.
+    """
+
+    reader: VideoReader[Frame]
+    writer: VideoWriter
+    render: Callable[[Frame, Float32Array], Any]
+    size_wh: tuple[int, int]
+    audio: AudioOutcome
+    mux_audio: Callable[[], AudioOutcome] | None = None
+    needs_cfr: bool = False
+
+
+def round_up_to_even(side: int) -> int:
+    """Return `side`, or the next even number: 4:2:0 stores chroma for pairs of pixels."""
+    return side + side % 2
+
+
+def output_size_wh(size_wh: tuple[int, int], options: VideoOptions) -> tuple[int, int]:
+    """Return columns and rows of the output for a source of this size."""
+    width, height = (round_up_to_even(side) for side in size_wh)
+    return (2 * width if options.compare else width), height
+
+
+def note_odd_size(size_wh: tuple[int, int], notes: list[str]) -> None:
+    """Add a note if the size is odd and has to be padded."""
+    width, height = size_wh
+    if width % 2 or height % 2:
+        what = " and ".join(name for name, side in (("column", width), ("row", height)) if side % 2)
+        notes.append(
+            f"{width}x{height} is odd: the last {what} is repeated once "
+            f"({round_up_to_even(width)}x{round_up_to_even(height)}), as 4:2:0 stores chroma in "
+            "pairs"
+        )
