@@ -1,12 +1,13 @@
-"""Several pieces of work at once, their results in order."""
+"""`ordered_map`: parallel map with results in input order."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
+from itertools import chain, islice
 from typing import TypeVar
 
 __all__ = ["ordered_map"]
@@ -16,49 +17,63 @@ Result = TypeVar("Result")
 
 
 def ordered_map(
-    work: Callable[[Item], Result], items: Sequence[Item], threads: int, *, name: str = "colorcv"
+    func: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    *,
+    name: str = "colorcv-strips",
 ) -> Iterator[Result]:
-    """Give the results of the work in the order of the items, as many ahead as there are threads.
+    """Yield ``func(item)`` for each item, in order, at most `threads` + 1 items ahead.
 
-    OpenCV's own threads serve inside its slower functions; these serve all between.
+    OpenCV parallelises only its slower functions; this parallelises everything between them.
 
     Parameters
     ----------
-    work : callable
+    func : callable
         Called from several threads.
-    items : sequence
+    items : iterable
+        Read in the caller's thread, as results are taken.
     threads : int
-        1 calls the work in the caller's own thread.
+        1 calls `func` in the caller's thread.
     name : str
-        Of the pool of threads, which is kept. Work that itself does ordered work needs another.
+        Name of the thread pool, which is kept. A `func` that calls `ordered_map` itself must use
+        another name, or the two may wait for each other.
     """
-    if threads < 2 or len(items) < 2:
-        yield from map(work, items)
+    if threads < 2:
+        yield from map(func, items)
+        return
+    iterator = iter(items)
+    first = list(islice(iterator, 2))
+    items = chain(first, iterator)
+    if len(first) < 2:
+        yield from map(func, items)
         return
     pool = _pool(name, threads)
-    waiting: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
-        try:
-            waiting.append(pool.submit(work, items[0]))
-        except RuntimeError:  # no thread to be had: at a limit, or at the interpreter's end
-            yield from map(work, items)
-            return
-        for item in items[1:]:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for item in items:
+            try:
+                pending.append(pool.submit(func, item))
+            except RuntimeError:  # no more threads: a system limit, or interpreter shutdown
+                if pending:
+                    raise
+                yield func(item)
+                yield from map(func, items)
+                return
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        wait([future for future in waiting if not future.cancel()])
+        wait([future for future in pending if not future.cancel()])
 
 
-# Kept, because OpenCV's resize leaves a kilobyte behind in every thread that ends: 300 MB in an
-# hour of film.
+# cv2.resize leaks about 1 kB per finished thread (300 MB per hour of video), so pools are kept.
 @lru_cache(maxsize=8)
 def _pool(name: str, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=name)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are not in the child
+    # A forked child does not have the pool's threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,7 +1,7 @@
-"""What can go wrong, as one tree of exceptions.
+"""Exception hierarchy.
 
-Every error that colorcv raises on purpose is a `ColorcvError`; each leaf is also the builtin
-exception that fits, so that code written against the builtins keeps working.
+Every error raised by colorcv is a `ColorcvError`. Each leaf also inherits from the built-in
+exception that fits, so that existing `except` clauses keep working.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ __all__ = [
 
 
 class ColorcvError(Exception):
-    """Root of everything that colorcv raises on purpose."""
+    """Base class of all errors raised by colorcv."""
 
 
 class OptionError(ColorcvError, ValueError):
-    """An option has a value that is not among those that are taken."""
+    """An option has an invalid value."""
 
 
 class DownloadError(ColorcvError, OSError):
-    """A model file is not here and could not be fetched."""
+    """A model file is missing and could not be downloaded."""
 
 
 class ChecksumError(DownloadError):
-    """A model file is here, or arrived, but is not the file that it should be."""
+    """A model file, cached or downloaded, has the wrong hash."""
 
 
 class ModelFormatError(ColorcvError, ValueError):
-    """A prototxt, caffemodel or centres file cannot be read, or does not hold what it should."""
+    """A prototxt, caffemodel or centres file cannot be read or holds another kind of network."""
 
 
 class DeviceError(ColorcvError, RuntimeError):
-    """The device asked for is not there, or failed."""
+    """The requested device is not available, or failed."""
 
 
 class ImageError(ColorcvError, ValueError):
-    """What came is no usable picture, or a picture file cannot be read or written."""
+    """The input is not a usable image, or an image file cannot be read or written."""
 
 
 class VideoError(ColorcvError, OSError):
-    """A film cannot be read or written."""
+    """A video cannot be read or written."""

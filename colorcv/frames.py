@@ -1,4 +1,4 @@
-"""Colouring of live frames: a webcam, a window, a server."""
+"""`colorize_frames` for live sources, and the protocol of what colours a frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FrameColorizer(Protocol):
         """Rows and columns of the network's input."""
 
     def predict_ab(self, lightness: Float32Array) -> Float32Array:
-        """L* (H, W) to ab (h, w, 2)."""
+        """Predict ab, (h, w, 2), from L*, (H, W)."""
 
 
 def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float32Array:
@@ -64,8 +64,8 @@ def colorize_frames(
     colorizer : Colorizer
         Or anything with its `input_hw` and `predict_ab`.
     frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
-        Of any dtype that `colorcv.colorize` takes. With `keyframe_interval` above 1 each is
-        copied, so that a source may use its buffer again.
+        Of any dtype that `colorcv.colorize` accepts. With `keyframe_interval` above 1 each is
+        copied, so that a source may reuse its buffer.
     keyframe_interval : int
         The network runs on every n-th frame. 1 returns each frame before the next is read; n
         looks ahead at most n frames.
@@ -88,16 +88,16 @@ def colorize_frames(
         An option is out of its range.
     """
     check_saturation(saturation)
-    track = ChromaPropagator(
+    propagator = ChromaPropagator(
         partial(predict_chroma, colorizer), keyframe_interval=keyframe_interval, smooth=smooth
     )
-    return _colorize_frames(colorizer, frames, track, saturation, copy=keyframe_interval > 1)
+    return _colorize_frames(colorizer, frames, propagator, saturation, copy=keyframe_interval > 1)
 
 
 def _colorize_frames(
     colorizer: FrameColorizer,
     frames: Iterable[AnyArray],
-    track: ChromaPropagator,
+    propagator: ChromaPropagator,
     saturation: float,
     copy: bool,
 ) -> Iterator[AnyArray]:
@@ -106,5 +106,5 @@ def _colorize_frames(
             image = SourceImage(frame.copy() if copy and isinstance(frame, np.ndarray) else frame)
             yield image, image.lightness_at(colorizer.input_hw)
 
-    for image, lightness, ab in track.propagate(with_lightness()):
+    for image, lightness, ab in propagator.propagate(with_lightness()):
         yield image.colored(lab.upsample_chroma(ab, lightness), saturation=saturation)

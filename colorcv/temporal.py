@@ -1,10 +1,10 @@
-"""Chroma through time: the network on key frames, the frames between along the optical flow.
+"""`ChromaPropagator`: cut detection, and propagation of chroma between key frames.
 
-Pure arrays. A scene begins at a cut; nothing crosses one. Inside a scene every
-`keyframe_interval`-th frame, and the scene's last, is a key: the network colours it, and its
-answer is steadied with what the keys before it said along the flow. A frame between two keys
-takes its chroma from both, each weighted by how near it is in time and by how well its lightness,
-carried along the flow, agrees. A frame that neither key explains becomes a key itself.
+Works on arrays alone. Within a scene, every `keyframe_interval`-th frame and the last one are key
+frames: the network predicts their chroma, which is smoothed with that of earlier key frames along
+the optical flow. A frame between two key frames takes its chroma from both, weighted by distance
+in time and by how well the warped lightness agrees. A frame that neither key frame explains
+becomes a key frame itself. Nothing is warped across a cut.
 """
 
 from __future__ import annotations
@@ -15,44 +15,45 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ._typing import AnyArray, Float32Array, UInt8Array
 from .errors import OptionError
 
 __all__ = ["ChromaPropagator", "is_cut"]
 
-Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
 
-# Flow is searched at 112 x 112, down to its half: the size of the network's chroma. Against the
-# wheels' preset (down to a quarter) that is 0.9 dB of chroma for 0.3 ms a frame, as tried
-# on two colour clips with true chroma.
+# Optical flow is computed at 112 x 112, twice the size of the network's chroma, down to half of
+# that. The default preset (down to a quarter) is 0.3 ms per frame faster and loses 0.9 dB of
+# chroma, measured on two colour clips.
 FLOW_SIZE = 112
 FINEST_SCALE = 1
 
-# A cut changes the picture a lot (mean difference in L*) and leaves nothing of its layout. A flash
-# or a fade keeps the layout, a dissolve changes little from one frame to the next. The true cuts
-# of the developers' clips lie at 26 to 29 and below 0.2, all other frames below 4 and above 0.9.
+# A cut changes the frame a lot (mean difference in L*) and keeps nothing of its layout
+# (correlation). A flash or a fade keeps the layout; a dissolve changes little per frame. In the
+# developers' clips true cuts lie at 26 to 29 and below 0.2, all other frames below 4 and above 0.9.
 CUT_DIFFERENCE = 10.0
 CUT_CORRELATION = 0.45
 
-AGREEMENT = 1.4  # L*: a carried lightness this far off has half its weight
-UNEXPLAINED = 8.0  # L*: farther off than this in both keys, and a place is new
-NEW_SHARE = 0.25  # of a frame's places; real motion stays below 0.14, another scene lies at 0.9
-STEADY_FRAMES = 16  # a place remembers at most this many frames' worth of keys, ...
-STEADY_KEYS = 4  # ... and at least this many keys
+CONFIDENCE_SCALE = 1.4  # L*: the mismatch at which a warped place has half its weight
+MAX_MISMATCH = 8.0  # L*: above this in both key frames, a place is new
+# Share of a frame's places that are new: motion stays below 0.14, another scene reaches 0.9.
+MAX_NEW_FRACTION = 0.25
+# A place's smoothed chroma counts for at most this many frames' worth of key frames ...
+MEMORY_FRAMES = 16
+MEMORY_KEYS = 4  # ... and for at least this many key frames
 
 
 @dataclass(frozen=True)
-class View:
-    """What is kept of a frame to find motion and cuts: two small pictures of its lightness."""
+class SceneFeatures:
+    """Two small copies of a frame's lightness, for optical flow and for cut detection."""
 
-    detail: npt.NDArray[np.uint8]  # (112, 112), 0..255 for L* 0..100
-    layout: Float32  # (32, 32), mean 0 and length 1, or all 0 where the frame is flat
+    detail: UInt8Array  # (112, 112), 0..255 for L* 0..100
+    layout: Float32Array  # (32, 32), mean 0 and length 1, or all 0 if the frame is flat
 
     @classmethod
-    def of(cls, lightness: Float32) -> View:
-        """Reduce a lightness plane, (H, W) float32, L* in 0..100."""
+    def from_lightness(cls, lightness: Float32Array) -> SceneFeatures:
+        """Compute them from a lightness plane, (H, W) float32, L* in 0..100."""
         size = (FLOW_SIZE, FLOW_SIZE)
         detail = cv2.convertScaleAbs(
             cv2.resize(lightness, size, interpolation=cv2.INTER_AREA), alpha=2.55
@@ -60,12 +61,12 @@ class View:
         layout = np.asarray(cv2.resize(lightness, (32, 32), interpolation=cv2.INTER_AREA))
         layout = layout - layout.mean()
         length = float(np.linalg.norm(layout))
-        # Below half a step of L* a place there is no layout to compare, only noise.
+        # With a standard deviation below 0.5 L* there is only noise to compare.
         layout = layout / length if length > 32 * 0.5 else np.zeros_like(layout)
         return cls(np.asarray(detail, np.uint8), np.asarray(layout, np.float32))
 
 
-def _is_cut(before: View, after: View) -> bool:
+def _is_cut(before: SceneFeatures, after: SceneFeatures) -> bool:
     if not before.layout.any() or not after.layout.any():
         return False
     difference = float(cv2.absdiff(before.detail, after.detail).mean()) / 2.55
@@ -73,62 +74,62 @@ def _is_cut(before: View, after: View) -> bool:
     return difference > CUT_DIFFERENCE and correlation < CUT_CORRELATION
 
 
-def is_cut(before: Float32, after: Float32) -> bool:
-    """Say whether a new scene begins between two neighbouring frames.
+def is_cut(before: Float32Array, after: Float32Array) -> bool:
+    """Return True if a scene cut lies between two consecutive frames.
 
     Parameters
     ----------
     before, after : (H, W) float32, L* in 0..100
-        The lightness of the two frames, at any size.
+        Lightness of the two frames, at any size.
 
     Returns
     -------
     bool
-        True for a hard cut. A flash, a fade and a dissolve are none.
+        True for a hard cut, False for a flash, a fade or a dissolve.
     """
-    return _is_cut(View.of(before), View.of(after))
+    return _is_cut(SceneFeatures.from_lightness(before), SceneFeatures.from_lightness(after))
 
 
 @dataclass
 class _Frame(Generic[T]):
     tag: T
-    lightness: Float32
-    view: View
-    at: int  # the frame's number
+    lightness: Float32Array
+    features: SceneFeatures
+    index: int  # frame number
 
 
 @dataclass
 class _Key(Generic[T]):
     frame: _Frame[T]
-    ab: Float32  # (h, w, 2)
-    memory: Float32  # (h, w): for how many keys' worth of answers this ab stands
+    ab: Float32Array  # (h, w, 2)
+    weight: Float32Array  # (h, w): how many predictions this ab is the mean of
 
 
 class ChromaPropagator:
-    """Follow a film's frames and give each its chroma.
+    """Propagate chroma from key frames to all frames of a video.
 
     Parameters
     ----------
     predict_ab : callable
         The network: ``(H, W)`` float32, L* in 0..100, to ``(h, w, 2)`` float32 ab.
     keyframe_interval : int
-        Every how many frames the network runs inside a scene, 1 or more. 1 runs it on every
-        frame and answers without delay; N holds back at most N frames.
+        The network runs on every n-th frame of a scene, n >= 1. 1 has no delay; n looks ahead at
+        most n frames.
     smooth : bool
-        Steady each key with the keys before it in its scene. Without, and with
-        ``keyframe_interval=1``, each frame gets exactly what the network says of it alone.
+        Smooth each key frame with the earlier key frames of its scene. Without it, and with
+        ``keyframe_interval=1``, each frame gets exactly the network's prediction for it.
 
     Attributes
     ----------
     network_runs : int
-        How often the network ran so far.
+        Number of predictions so far.
     cut_frames : list of int
-        The frames, counted from 0, at which a new scene began (the first frame is none).
+        Numbers, from 0, of the frames that begin a new scene; without the first frame.
     """
 
     def __init__(
         self,
-        predict_ab: Callable[[Float32], Float32],
+        predict_ab: Callable[[Float32Array], Float32Array],
         *,
         keyframe_interval: int = 8,
         smooth: bool = True,
@@ -140,23 +141,23 @@ class ChromaPropagator:
         self._predict_ab = predict_ab
         self._interval = keyframe_interval
         self._smooth = smooth
-        self._memory_limit = max(STEADY_KEYS, STEADY_FRAMES // keyframe_interval)
-        opencv: Any = cv2  # its stubs leave this constructor out
+        self._memory_limit = max(MEMORY_KEYS, MEMORY_FRAMES // keyframe_interval)
+        opencv: Any = cv2  # its type stubs lack this constructor
         self._flow = opencv.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
         self._flow.setFinestScale(FINEST_SCALE)
         self.network_runs = 0
         self.cut_frames: list[int] = []
 
     def propagate(
-        self, frames: Iterable[tuple[T, Float32]]
-    ) -> Iterator[tuple[T, Float32, Float32]]:
-        """Yield every frame with its chroma, in order, none left out.
+        self, frames: Iterable[tuple[T, Float32Array]]
+    ) -> Iterator[tuple[T, Float32Array, Float32Array]]:
+        """Yield every frame with its chroma, in order.
 
         Parameters
         ----------
         frames : iterable of (tag, lightness)
             `lightness` is ``(H, W)`` float32, L* in 0..100, at the size `predict_ab` takes;
-            `tag` is handed back as it came.
+            `tag` is any object and is returned with its frame.
 
         Yields
         ------
@@ -164,123 +165,130 @@ class ChromaPropagator:
             `ab` is ``(h, w, 2)`` float32 at the network's output size.
         """
         key: _Key[T] | None = None
-        waiting: list[_Frame[T]] = []
-        last: View | None = None
-        for at, (tag, lightness) in enumerate(frames):
-            frame = _Frame(tag, lightness, View.of(lightness), at)
-            if last is not None and _is_cut(last, frame.view):
-                self.cut_frames.append(at)
-                yield from self._close_scene(key, waiting)
-                key, waiting = None, []
-            last = frame.view
+        pending: list[_Frame[T]] = []
+        last: SceneFeatures | None = None
+        for index, (tag, lightness) in enumerate(frames):
+            frame = _Frame(tag, lightness, SceneFeatures.from_lightness(lightness), index)
+            if last is not None and _is_cut(last, frame.features):
+                self.cut_frames.append(index)
+                yield from self._close_scene(key, pending)
+                key, pending = None, []
+            last = frame.features
             if key is None:
-                key = self._ask(frame, None)
+                key = self._predict_key(frame, None)
                 yield tag, lightness, key.ab
-            elif len(waiting) + 1 == self._interval:
-                ready, key = self._group(key, waiting, frame)
-                waiting = []
+            elif len(pending) + 1 == self._interval:
+                ready, key = self._group(key, pending, frame)
+                pending = []
                 yield from ready
             else:
-                waiting.append(frame)
-        yield from self._close_scene(key, waiting)
+                pending.append(frame)
+        yield from self._close_scene(key, pending)
 
     def _close_scene(
-        self, key: _Key[T] | None, waiting: list[_Frame[T]]
-    ) -> Iterator[tuple[T, Float32, Float32]]:
-        # The scene's last frame becomes a key, so that no frame has a key on one side only.
-        if key is not None and waiting:
-            yield from self._group(key, waiting[:-1], waiting[-1])[0]
+        self, key: _Key[T] | None, pending: list[_Frame[T]]
+    ) -> Iterator[tuple[T, Float32Array, Float32Array]]:
+        # The scene's last frame becomes a key frame, so that every frame lies between two.
+        if key is not None and pending:
+            yield from self._group(key, pending[:-1], pending[-1])[0]
 
     def _group(
         self, left: _Key[T], between: list[_Frame[T]], end: _Frame[T]
-    ) -> tuple[list[tuple[T, Float32, Float32]], _Key[T]]:
-        right = self._ask(end, left)
-        ready = self._fill(left, between, right)
+    ) -> tuple[list[tuple[T, Float32Array, Float32Array]], _Key[T]]:
+        right = self._predict_key(end, left)
+        ready = self._interpolate(left, between, right)
         return [*ready, (end.tag, end.lightness, right.ab)], right
 
-    def _fill(
+    def _interpolate(
         self, left: _Key[T], between: list[_Frame[T]], right: _Key[T]
-    ) -> list[tuple[T, Float32, Float32]]:
-        """Colour the frames between two keys; where the keys fail, ask the network again."""
-        answers, worst, worst_share = [], 0, 0.0
-        for index, frame in enumerate(between):
-            ab, new_share = self._from_both(frame, left, right)
-            answers.append((frame.tag, frame.lightness, ab))
-            if new_share > worst_share:
-                worst, worst_share = index, new_share
-        if worst_share <= NEW_SHARE:
-            return answers
+    ) -> list[tuple[T, Float32Array, Float32Array]]:
+        """Give the frames between two key frames their chroma; add key frames where needed."""
+        results, worst, worst_fraction = [], 0, 0.0
+        for number, frame in enumerate(between):
+            ab, new_fraction = self._blend_keys(frame, left, right)
+            results.append((frame.tag, frame.lightness, ab))
+            if new_fraction > worst_fraction:
+                worst, worst_fraction = number, new_fraction
+        if worst_fraction <= MAX_NEW_FRACTION:
+            return results
         frame = between[worst]
-        middle = self._ask(frame, left)
+        middle = self._predict_key(frame, left)
         return [
-            *self._fill(left, between[:worst], middle),
+            *self._interpolate(left, between[:worst], middle),
             (frame.tag, frame.lightness, middle.ab),
-            *self._fill(middle, between[worst + 1 :], right),
+            *self._interpolate(middle, between[worst + 1 :], right),
         ]
 
-    def _ask(self, frame: _Frame[T], before: _Key[T] | None) -> _Key[T]:
-        """Run the network on a frame and steady its answer with the key before."""
+    def _predict_key(self, frame: _Frame[T], before: _Key[T] | None) -> _Key[T]:
+        """Run the network on a frame and smooth its chroma with the previous key frame's."""
         self.network_runs += 1
         ab = self._predict_ab(frame.lightness)
-        fresh: Float32 = np.ones(ab.shape[:2], np.float32)
+        fresh: Float32Array = np.ones(ab.shape[:2], np.float32)
         if before is None or not self._smooth:
             return _Key(frame, ab, fresh)
-        path, mismatch = self._path(frame.view, before.frame.view, ab.shape[:2])
-        remembered = _carry(before.memory, path) * _agreement(mismatch)
-        weight = remembered[..., None]
-        steadied = (ab + weight * _carry(before.ab, path)) / (1 + weight)
-        return _Key(frame, steadied, np.minimum(fresh + remembered, self._memory_limit))
+        warp_map, mismatch = self._warp_map(frame.features, before.frame.features, ab.shape[:2])
+        kept_weight = _warp(before.weight, warp_map) * _confidence(mismatch)
+        weight = kept_weight[..., None]
+        smoothed = (ab + weight * _warp(before.ab, warp_map)) / (1 + weight)
+        return _Key(frame, smoothed, np.minimum(fresh + kept_weight, self._memory_limit))
 
-    def _from_both(self, frame: _Frame[T], left: _Key[T], right: _Key[T]) -> tuple[Float32, float]:
-        """Chroma of a frame from its two keys, and the share of it that is new to both."""
-        span = right.frame.at - left.frame.at
+    def _blend_keys(
+        self, frame: _Frame[T], left: _Key[T], right: _Key[T]
+    ) -> tuple[Float32Array, float]:
+        """Return a frame's chroma from its two key frames, and the fraction new to both."""
+        span = right.frame.index - left.frame.index
         hw = left.ab.shape[:2]
         total: Any = 0.0
         weights: Any = 0.0
         nearest: Any = np.inf
         for key in (left, right):
-            path, mismatch = self._path(frame.view, key.frame.view, hw)
-            weight = (1 - abs(frame.at - key.frame.at) / span) * _agreement(mismatch)
-            total = total + weight[..., None] * _carry(key.ab, path)
+            warp_map, mismatch = self._warp_map(frame.features, key.frame.features, hw)
+            weight = (1 - abs(frame.index - key.frame.index) / span) * _confidence(mismatch)
+            total = total + weight[..., None] * _warp(key.ab, warp_map)
             weights = weights + weight
             nearest = np.minimum(nearest, mismatch)
-        ab: Float32 = np.asarray(total / weights[..., None], np.float32)
-        return ab, float(np.mean(nearest > UNEXPLAINED**2))
+        ab: Float32Array = np.asarray(total / weights[..., None], np.float32)
+        return ab, float(np.mean(nearest > MAX_MISMATCH**2))
 
-    def _path(self, view: View, key: View, hw: tuple[int, ...]) -> tuple[Float32, Float32]:
-        """Where each place of a frame lies in a key, and how far its lightness is off there.
+    def _warp_map(
+        self, features: SceneFeatures, key: SceneFeatures, hw: tuple[int, ...]
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return where each place of a frame lies in a key frame, and the mismatch there.
 
-        Returns the map for `cv2.remap`, ``(h, w, 2)`` in chroma pixels, and the mean square
-        difference in L*, ``(h, w)``; a change of light over the whole frame is not counted.
+        The first is a map for `cv2.remap`, ``(h, w, 2)`` in chroma pixels; the second the mean
+        squared difference in L*, ``(h, w)``, less a change of brightness of the whole frame.
         """
-        flow = self._flow.calc(view.detail, key.detail, None)
-        carried = _carry(key.detail, _grid(FLOW_SIZE, FLOW_SIZE) + flow)
-        off = cv2.subtract(carried, view.detail, dtype=cv2.CV_32F)
-        off = (off - np.median(off)) / 2.55
+        flow = self._flow.calc(features.detail, key.detail, None)
+        warped = _warp(key.detail, _grid(FLOW_SIZE, FLOW_SIZE) + flow)
+        difference = cv2.subtract(warped, features.detail, dtype=cv2.CV_32F)
+        difference = (difference - np.median(difference)) / 2.55
         height, width = hw
         size_wh = (width, height)
-        mismatch = cv2.resize(cv2.blur(off * off, (5, 5)), size_wh, interpolation=cv2.INTER_AREA)
-        path = cv2.resize(flow, size_wh, interpolation=cv2.INTER_AREA)
-        path *= np.array([width / FLOW_SIZE, height / FLOW_SIZE], np.float32)
-        return _grid(height, width) + path, np.asarray(mismatch, np.float32)
+        mismatch = cv2.resize(
+            cv2.blur(difference * difference, (5, 5)), size_wh, interpolation=cv2.INTER_AREA
+        )
+        warp_map = cv2.resize(flow, size_wh, interpolation=cv2.INTER_AREA)
+        warp_map *= np.array([width / FLOW_SIZE, height / FLOW_SIZE], np.float32)
+        return _grid(height, width) + warp_map, np.asarray(mismatch, np.float32)
 
 
-def _grid(height: int, width: int) -> Float32:
+def _grid(height: int, width: int) -> Float32Array:
     grid = np.empty((height, width, 2), np.float32)
     grid[..., 0] = np.arange(width)
     grid[..., 1] = np.arange(height)[:, None]
     return grid
 
 
-def _carry(plane: npt.NDArray[Any], path: Float32) -> Any:
-    """Fetch each place of a plane from where the path says it lies."""
-    # Cubic for chroma: from key to key linear blurs it (0.6 to 1.2 dB). Weights stay positive.
-    how = cv2.INTER_CUBIC if plane.ndim == 3 else cv2.INTER_LINEAR
-    opencv: Any = cv2  # its stubs do not know that the second map may be None
-    return opencv.remap(plane, path, None, how, borderMode=cv2.BORDER_REPLICATE)
+def _warp(plane: AnyArray, warp_map: Float32Array) -> Any:
+    """Sample a plane at the places of a warp map."""
+    # Linear interpolation of chroma blurs it from key frame to key frame (0.6 to 1.2 dB worse
+    # than cubic). Weights are interpolated linearly, so that they stay positive.
+    interpolation = cv2.INTER_CUBIC if plane.ndim == 3 else cv2.INTER_LINEAR
+    opencv: Any = cv2  # its type stubs do not allow None as the second map
+    return opencv.remap(plane, warp_map, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _agreement(mismatch: Float32) -> Float32:
-    """Weight of a carried place: 1 where its lightness agrees, falling with the square of it."""
-    agreement: Float32 = AGREEMENT**2 / (mismatch + AGREEMENT**2)
-    return agreement
+def _confidence(mismatch: Float32Array) -> Float32Array:
+    """Convert a squared mismatch in L* to a weight, 1 where there is none."""
+    confidence: Float32Array = CONFIDENCE_SCALE**2 / (mismatch + CONFIDENCE_SCALE**2)
+    return confidence

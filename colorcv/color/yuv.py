@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from .._typing import AnyArray, Float32Array
-from .lab import lightness_from_luminance, linear_from_srgb
-from .resample import resize
+from .lab import apply_lut, lightness_from_luminance, linear_from_srgb
+from .resample import resize, resize_with
 
 __all__ = ["BT601", "BT709", "COEFFICIENTS", "LumaFormat", "chroma_planes"]
 
@@ -78,11 +78,11 @@ class LumaFormat:
 
     def lightness_at(self, luma: AnyArray, shape_hw: tuple[int, int]) -> Float32Array:
         """Return the L* in 0..100 of a luma plane, (H, W) uint8 or uint16, at another size."""
-        return resize(_apply_lut(luma, self.lightness), shape_hw)
+        return resize(apply_lut(luma, self.lightness), shape_hw)
 
     def decode(self, luma: AnyArray) -> tuple[Float32Array, Float32Array]:
         """Return the L* in 0..100 and the Y in 0..1 of a luma plane at its own size."""
-        return _apply_lut(luma, self.lightness), _apply_lut(luma, self.values)
+        return apply_lut(luma, self.lightness), apply_lut(luma, self.values)
 
     def encode(self, chroma: AnyArray) -> AnyArray:
         """Return the codes of Cb or Cr in -0.5..0.5."""
@@ -116,7 +116,8 @@ def chroma_planes(
     """
     height, width = luma.shape[0] // 2, luma.shape[1] // 2
     half = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))
-    ab = _resize_chroma(chroma, (width, height))
+    interpolation = cv2.INTER_CUBIC if width >= chroma.shape[1] else cv2.INTER_AREA
+    ab = resize_with(chroma, (height, width), interpolation)
     planes = np.empty((2, height, width), luma.dtype)
     rows = max(1, _STRIP_PIXELS // width)
     for row in range(0, height, rows):
@@ -164,16 +165,3 @@ def _matrices(matrix: int) -> tuple[Float32Array, Float32Array]:
     cr = (np.array([0, 0, 1]) - luma) / (2 * (1 - red))
     forward = np.array([luma, cb, cr])
     return forward.astype(np.float32), np.linalg.inv(forward).astype(np.float32)
-
-
-def _resize_chroma(chroma: Float32Array, size_wh: tuple[int, int]) -> Float32Array:
-    width, height = size_wh
-    interpolation = cv2.INTER_CUBIC if width >= chroma.shape[1] else cv2.INTER_AREA
-    resized = cv2.resize(chroma, size_wh, interpolation=interpolation)
-    return np.asarray(resized, np.float32).reshape(height, width, 2)
-
-
-def _apply_lut(plane: AnyArray, table: Float32Array) -> Float32Array:
-    if plane.dtype == np.uint8:
-        return np.asarray(cv2.LUT(plane, table), np.float32).reshape(plane.shape)
-    return table[plane]

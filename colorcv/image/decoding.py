@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from .._opencv import opencv_version
 from ..errors import ImageError
-from .metadata import Metadata, extract, for_result, jpeg_segments, orientation, tiff_tags
-from .validation import checked
+from .metadata import Metadata, extract, for_output, jpeg_segments, orientation, tiff_tags
+from .validation import validate_image
 
 __all__ = ["ImageFile", "decode_image"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -42,21 +42,21 @@ def decode_image(data: bytes, name: str) -> ImageFile:
         raise ImageError(f"{name} is empty")
     if len(data) >= 1 << 31:
         raise ImageError(f"{name} has {len(data)} bytes; OpenCV decodes up to 2 GB")
-    if _is_cut_jpeg(data):
+    if _is_truncated_jpeg(data):
         raise ImageError(f"{name} is cut short: this JPEG has no end; fetch or copy it again")
     metadata = extract(data)
-    pixels = _at_full_range(_decode(data, name), _highest_value(data))
+    pixels = _to_full_range(_decode(data, name), _declared_max(data))
     if data.startswith((b"II*\0", b"MM\0*")):
         pixels = _tiff_pixels(data, name, pixels)
     elif _is_animated(data):
-        _log.warning("%s is animated; its first frame is taken", name)
+        logger.warning("%s is animated; its first frame is taken", name)
     elif data[4:12] == b"ftypavif" and (b"irot" in data[:4096] or b"imir" in data[:4096]):
-        _log.warning("%s is an AVIF that asks to be turned, which OpenCV does not do", name)
+        logger.warning("%s is an AVIF that asks to be turned, which OpenCV does not do", name)
     try:
-        checked(pixels)
+        validate_image(pixels)
     except ImageError as err:
         raise ImageError(f"{name}: {err}") from err
-    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_result(metadata))
+    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_output(metadata))
 
 
 def _decode(data: bytes, name: str) -> Array:
@@ -86,30 +86,30 @@ def _decode(data: bytes, name: str) -> Array:
     return np.asarray(pixels)
 
 
-def _highest_value(data: bytes) -> int | None:
+def _declared_max(data: bytes) -> int | None:
     """What white is in files that say it and whose values OpenCV passes on as they are."""
     pnm = _PNM.match(data[:4096])
     if pnm:
         return int(pnm[1])
     if data[4:8] == b"ftyp":
-        at = data.find(b"av1C", 0, 4096)
-        if 0 < at < len(data) - 7:  # AV1 in ISOBMFF 2.3: high_bitdepth and twelve_bit
-            return (1 << 8 + (data[at + 6] >> 5 & 2) + (data[at + 6] >> 4 & 2)) - 1
+        pos = data.find(b"av1C", 0, 4096)
+        if 0 < pos < len(data) - 7:  # AV1 in ISOBMFF 2.3: high_bitdepth and twelve_bit
+            return (1 << 8 + (data[pos + 6] >> 5 & 2) + (data[pos + 6] >> 4 & 2)) - 1
     return None
 
 
-def _at_full_range(pixels: Array, highest: int | None) -> Array:
+def _to_full_range(pixels: Array, declared_max: int | None) -> Array:
     """Values of 0..highest as the whole range of their integer dtype."""
-    if highest is None or pixels.dtype not in (np.uint8, np.uint16):
+    if declared_max is None or pixels.dtype not in (np.uint8, np.uint16):
         return pixels
     full = np.iinfo(pixels.dtype).max
-    if not 0 < highest < full:
+    if not 0 < declared_max < full:
         return pixels
-    table = np.rint(np.arange(highest + 1) * (full / highest)).astype(pixels.dtype)
+    table = np.rint(np.arange(declared_max + 1) * (full / declared_max)).astype(pixels.dtype)
     return np.asarray(np.take(table, pixels, mode="clip"))
 
 
-def _is_cut_jpeg(data: bytes) -> bool:
+def _is_truncated_jpeg(data: bytes) -> bool:
     """Whether a JPEG lacks its end; OpenCV 4.10 would fill the rest with grey and say nothing."""
     if not data.startswith(b"\xff\xd8\xff"):
         return False
@@ -121,7 +121,7 @@ def _is_cut_jpeg(data: bytes) -> bool:
 def _tiff_pixels(data: bytes, name: str, pixels: Array) -> Array:
     tags, has_more = tiff_tags(data)
     if has_more:
-        _log.warning("%s has several pages; its first is taken", name)
+        logger.warning("%s has several pages; its first is taken", name)
     if tags.get(277) == 2:
         raise ImageError(
             f"{name} is a grey TIFF with alpha, of which OpenCV would lose the alpha; save it as "
@@ -137,10 +137,10 @@ def _is_animated(data: bytes) -> bool:
     return data[:4] in (b"RIFF", b"\x89PNG") and any(s in data[:128] for s in (b"ANIM", b"acTL"))
 
 
-def _upright(pixels: Array, lies: int) -> Array:
+def _upright(pixels: Array, orientation: int) -> Array:
     """Turn a picture that EXIF's orientation says lies otherwise."""
-    if lies in (5, 6, 7, 8):
+    if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)
     # Across, down, both: what is left to mirror once it is transposed.
-    mirror = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(lies)
-    return pixels if mirror is None else np.asarray(cv2.flip(pixels, mirror))
+    flip_code = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return pixels if flip_code is None else np.asarray(cv2.flip(pixels, flip_code))

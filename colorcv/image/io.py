@@ -34,27 +34,27 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass(frozen=True)
-class _Format:
+class _Codec:
     dtypes: Sequence[str]
     alpha: bool = False
     options: Sequence[int] = ()
 
 
-_JPEG = _Format(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
+_JPEG = _Codec(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
 # LZW: OpenCV's own choice for floats is lossy up to 4.10.
-_TIFF = _Format(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
-_BMP, _PPM = _Format(["uint8"]), _Format(["uint8", "uint16"])
+_TIFF = _Codec(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+_BMP, _PPM = _Codec(["uint8"]), _Codec(["uint8", "uint16"])
 # What a coloured picture can be written as, and what each holds without loss of kind. JPEG 2000
 # and AVIF change alpha and 16 bits a little; GIF has too few colours.
-_FORMATS = {
+_CODECS = {
     ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG,
-    ".png": _Format(["uint8", "uint16"], True),
+    ".png": _Codec(["uint8", "uint16"], True),
     ".tif": _TIFF, ".tiff": _TIFF,
-    ".webp": _Format(["uint8"], True),
+    ".webp": _Codec(["uint8"], True),
     ".bmp": _BMP, ".dib": _BMP,
     ".ppm": _PPM, ".pnm": _PPM,
-    ".jp2": _Format(["uint8"]),
-    ".avif": _Format(["uint8"]),
+    ".jp2": _Codec(["uint8"]),
+    ".avif": _Codec(["uint8"]),
 }  # fmt: skip
 
 
@@ -116,19 +116,19 @@ def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -
     ImageError
         A format that OpenCV does not write, or that cannot hold this dtype or alpha.
     """
-    form = _format_of(suffix)
+    codec = _codec_for(suffix)
     dtype, has_alpha = pixels.dtype.name, pixels.shape[2:] == (4,)
-    if dtype not in form.dtypes:
-        raise ImageError(f"{suffix} cannot hold {dtype}; {_what_holds(dtype, has_alpha)}")
-    if has_alpha and not form.alpha:
-        raise ImageError(f"{suffix} cannot keep alpha; {_what_holds(dtype, has_alpha)}")
+    if dtype not in codec.dtypes:
+        raise ImageError(f"{suffix} cannot hold {dtype}; {_suggest_suffixes(dtype, has_alpha)}")
+    if has_alpha and not codec.alpha:
+        raise ImageError(f"{suffix} cannot keep alpha; {_suggest_suffixes(dtype, has_alpha)}")
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     try:
-        done, encoded = cv2.imencode(suffix.lower(), native, list(form.options))
+        done, encoded = cv2.imencode(suffix.lower(), native, list(codec.options))
     except cv2.error as err:
-        raise ImageError(_not_encoded(suffix, pixels, err.err)) from err
+        raise ImageError(_encode_message(suffix, pixels, err.err)) from err
     if not done:
-        raise ImageError(_not_encoded(suffix, pixels, ""))
+        raise ImageError(_encode_message(suffix, pixels, ""))
     data = encoded.tobytes()
     return data if metadata is None else embed(data, metadata)
 
@@ -155,30 +155,30 @@ def write_image(
     path = Path(path)
     check_output_path(path, overwrite=overwrite)
     data = encode_image(path.suffix, pixels, metadata)
-    part = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
+    temp_path = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
+        with temp_path.open("xb") as file:
             file.write(data)
-        publish(part, path, overwrite=overwrite)
+        publish(temp_path, path, overwrite=overwrite)
     except FileExistsError as err:
-        raise ImageError(_exists(path)) from err
+        raise ImageError(_exists_message(path)) from err
     except OSError as err:
         raise ImageError(f"{path} cannot be written: {err.strerror or err}") from err
     finally:
-        part.unlink(missing_ok=True)
+        temp_path.unlink(missing_ok=True)
 
 
 def check_output_path(path: PathLike, *, overwrite: bool) -> None:
     """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
     path = Path(path)
     try:
-        _format_of(path.suffix)
+        _codec_for(path.suffix)
     except ImageError as err:
         raise ImageError(f"{path} cannot be written: {err}") from err
     if path.is_dir():
         raise ImageError(f"{path} is a folder; the result needs the name of a file")
     if not overwrite and os.path.lexists(path):
-        raise ImageError(_exists(path))
+        raise ImageError(_exists_message(path))
 
 
 def side_by_side(before: Array, after: Array) -> Array:
@@ -199,23 +199,23 @@ def side_by_side(before: Array, after: Array) -> Array:
     return np.concatenate((before, after), axis=1)
 
 
-def _format_of(suffix: str) -> _Format:
-    form = _FORMATS.get(suffix.lower())
-    if form is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
-        written = [name for name in _FORMATS if cv2.haveImageWriter(f"x{name}")]
+def _codec_for(suffix: str) -> _Codec:
+    codec = _CODECS.get(suffix.lower())
+    if codec is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
+        written = [name for name in _CODECS if cv2.haveImageWriter(f"x{name}")]
         what = f"{suffix} is no format" if suffix else "a name without a suffix says no format"
         raise ImageError(f"{what} that coloured pictures are written in: {', '.join(written)}")
-    return form
+    return codec
 
 
-def _what_holds(dtype: str, has_alpha: bool) -> str:
-    names = [n for n, f in _FORMATS.items() if dtype in f.dtypes and f.alpha >= has_alpha]
+def _suggest_suffixes(dtype: str, has_alpha: bool) -> str:
+    names = [n for n, f in _CODECS.items() if dtype in f.dtypes and f.alpha >= has_alpha]
     if names:
         return f"choose {' or '.join(names)}"
     return "convert it to uint8, uint16, float32 or float64 first"
 
 
-def _not_encoded(suffix: str, pixels: Array, reason: str) -> str:
+def _encode_message(suffix: str, pixels: Array, reason: str) -> str:
     height, width = pixels.shape[:2]
     why = f" ({reason})" if reason else ""
     return (
@@ -224,5 +224,5 @@ def _not_encoded(suffix: str, pixels: Array, reason: str) -> str:
     )
 
 
-def _exists(path: Path) -> str:
+def _exists_message(path: Path) -> str:
     return f"{path} is there already; --force (overwrite=True) replaces it"

@@ -17,13 +17,13 @@ __all__ = [
     "Metadata",
     "embed",
     "extract",
-    "for_result",
+    "for_output",
     "jpeg_segments",
     "orientation",
     "tiff_tags",
 ]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -31,7 +31,7 @@ _ICC = b"ICC_PROFILE\0"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 # The most that a JPEG segment holds besides its own length, and that a profile may unpack to.
-_SEGMENT, _UNPACKED = 65533, 1 << 24
+_MAX_SEGMENT, _MAX_INFLATED = 65533, 1 << 24
 _ORIENTATION = 274
 
 
@@ -54,9 +54,9 @@ def extract(data: bytes) -> Metadata:
     What is broken counts as not there: a picture is worth more than its caption.
     """
     if data.startswith(b"\xff\xd8"):
-        return _from_jpeg(data)
+        return _read_jpeg(data)
     if data.startswith(_PNG):
-        return _from_png(data)
+        return _read_png(data)
     if _is_webp(data):
         chunks = dict(_webp_chunks(data))
         exif = chunks.get(b"EXIF", b"").removeprefix(_EXIF)
@@ -72,12 +72,14 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
     if metadata == Metadata():
         return data
     if data.startswith(b"\xff\xd8"):
-        return _into_jpeg(data, metadata)
+        return _write_jpeg(data, metadata)
     if data.startswith(_PNG):
-        return _into_png(data, metadata)
+        return _write_png(data, metadata)
     if _is_webp(data) and data[12:16] == b"VP8L":
-        return _into_webp(data, metadata)
-    _log.warning("EXIF, ICC and XMP are not carried into this format; JPEG, PNG and WebP have them")
+        return _write_webp(data, metadata)
+    logger.warning(
+        "EXIF, ICC and XMP are not carried into this format; JPEG, PNG and WebP have them"
+    )
     return data
 
 
@@ -87,7 +89,7 @@ def orientation(exif: bytes) -> int:
     return found if 1 <= found <= 8 else 1
 
 
-def for_result(metadata: Metadata) -> Metadata:
+def for_output(metadata: Metadata) -> Metadata:
     """What of it is still true of an upright, coloured picture.
 
     The orientation becomes 1, EXIF's thumbnail (which is still grey) is taken out of the list, a
@@ -96,18 +98,18 @@ def for_result(metadata: Metadata) -> Metadata:
     exif = bytearray(metadata.exif)
     if exif:
         order, entries, end = _first_ifd(exif)
-        for tag, kind, at in entries:
+        for tag, kind, pos in entries:
             if tag == _ORIENTATION:
-                struct.pack_into(order + ("L" if kind == 4 else "H"), exif, at, 1)
+                struct.pack_into(order + ("L" if kind == 4 else "H"), exif, pos, 1)
         if end:
             struct.pack_into(order + "L", exif, end, 0)
         else:
-            _log.warning("a broken EXIF block is dropped")
+            logger.warning("a broken EXIF block is dropped")
             exif.clear()
     xmp = re.sub(rb'(tiff:Orientation(?:=["\']|>))[1-8]', rb"\g<1>1", metadata.xmp)
     icc = metadata.icc if metadata.icc[16:20] == b"RGB " else b""
     if icc != metadata.icc:
-        _log.info("the picture's ICC profile is not for RGB and is dropped")
+        logger.info("the picture's ICC profile is not for RGB and is dropped")
     return Metadata(bytes(exif), icc, xmp)
 
 
@@ -118,8 +120,8 @@ def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
     """
     order, entries, end = _first_ifd(block)
     tags = {}
-    for tag, kind, at in entries:
-        (tags[tag],) = struct.unpack_from(order + ("L" if kind == 4 else "H"), block, at)
+    for tag, kind, pos in entries:
+        (tags[tag],) = struct.unpack_from(order + ("L" if kind == 4 else "H"), block, pos)
     return tags, bool(end and any(block[end : end + 4]))
 
 
@@ -148,20 +150,20 @@ def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of the content of each segment of a JPEG before its pixels."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+    pos = 2
+    while pos + 4 <= len(data) and data[pos] == 0xFF:
+        marker = data[pos + 1]
         if marker == 0xFF:
-            at += 1
+            pos += 1
             continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xDA or end > len(data) or end < at + 4:
+        end = pos + 2 + int.from_bytes(data[pos + 2 : pos + 4], "big")
+        if marker == 0xDA or end > len(data) or end < pos + 4:
             return
-        yield marker, at + 4, end
-        at = end
+        yield marker, pos + 4, end
+        pos = end
 
 
-def _from_jpeg(data: bytes) -> Metadata:
+def _read_jpeg(data: bytes) -> Metadata:
     exif = xmp = b""
     profile: dict[int, bytes] = {}
     for marker, start, end in jpeg_segments(data):
@@ -176,25 +178,25 @@ def _from_jpeg(data: bytes) -> Metadata:
     return Metadata(exif, icc if int.from_bytes(icc[:4], "big") == len(icc) else b"", xmp)
 
 
-def _into_jpeg(data: bytes, metadata: Metadata) -> bytes:
+def _write_jpeg(data: bytes, metadata: Metadata) -> bytes:
     added = b""
     for name, content in ((_EXIF, metadata.exif), (_XMP, metadata.xmp)):
-        if len(name + content) > _SEGMENT:
-            _log.warning("%d bytes of metadata are too many for JPEG and dropped", len(content))
+        if len(name + content) > _MAX_SEGMENT:
+            logger.warning("%d bytes of metadata are too many for JPEG and dropped", len(content))
         elif content:
             added += _segment(0xE1, name + content)
-    room = _SEGMENT - len(_ICC) - 2
-    parts = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
+    capacity = _MAX_SEGMENT - len(_ICC) - 2
+    parts = [metadata.icc[pos : pos + capacity] for pos in range(0, len(metadata.icc), capacity)]
     if len(parts) > 255:
-        _log.warning("an ICC profile of %d bytes is too large for JPEG", len(metadata.icc))
+        logger.warning("an ICC profile of %d bytes is too large for JPEG", len(metadata.icc))
         parts = []
     for number, part in enumerate(parts, 1):
         added += _segment(0xE2, _ICC + bytes((number, len(parts))) + part)
-    at = 2
+    pos = 2
     for marker, _, end in jpeg_segments(data):
-        at = end if marker == 0xE0 else at  # JFIF wants to be first
+        pos = end if marker == 0xE0 else pos  # JFIF wants to be first
         break
-    return data[:at] + added + data[at:]
+    return data[:pos] + added + data[pos:]
 
 
 def _segment(marker: int, content: bytes) -> bytes:
@@ -202,29 +204,29 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = len(_PNG)
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        name = data[at + 4 : at + 8]
+    pos = len(_PNG)
+    while pos + 12 <= len(data):
+        end = pos + 8 + int.from_bytes(data[pos : pos + 4], "big")
+        name = data[pos + 4 : pos + 8]
         if end + 4 > len(data) or name == b"IEND":
             return
-        yield name, b"" if name == b"IDAT" else data[at + 8 : end]
-        at = end + 4
+        yield name, b"" if name == b"IDAT" else data[pos + 8 : end]
+        pos = end + 4
 
 
-def _from_png(data: bytes) -> Metadata:
+def _read_png(data: bytes) -> Metadata:
     found: dict[bytes, bytes] = {}  # the first of each, so that not a thousand are unpacked
     for name, content in _png_chunks(data):
         if name in (b"eXIf", b"iCCP") or (name == b"iTXt" and content.startswith(_PNG_XMP)):
             found.setdefault(name, content)
     exif = found.get(b"eXIf", b"").removeprefix(_EXIF)
-    icc = _unpacked(found.get(b"iCCP", b"").partition(b"\0")[2][1:])
+    icc = _inflate(found.get(b"iCCP", b"").partition(b"\0")[2][1:])
     rest = found.get(b"iTXt", b"")[len(_PNG_XMP) :]
     text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    return Metadata(exif, icc, _unpacked(text) if rest[:1] == b"\1" else text)
+    return Metadata(exif, icc, _inflate(text) if rest[:1] == b"\1" else text)
 
 
-def _into_png(data: bytes, metadata: Metadata) -> bytes:
+def _write_png(data: bytes, metadata: Metadata) -> bytes:
     chunks = []
     if metadata.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
@@ -237,13 +239,13 @@ def _into_png(data: bytes, metadata: Metadata) -> bytes:
         + struct.pack(">L", zlib.crc32(name + content))
         for name, content in chunks
     )  # fmt: skip
-    at = len(_PNG) + 25  # after IHDR
-    return data[:at] + added + data[at:]
+    pos = len(_PNG) + 25  # after IHDR
+    return data[:pos] + added + data[pos:]
 
 
-def _unpacked(content: bytes) -> bytes:
+def _inflate(content: bytes) -> bytes:
     try:
-        return zlib.decompressobj().decompress(content, _UNPACKED)
+        return zlib.decompressobj().decompress(content, _MAX_INFLATED)
     except zlib.error:
         return b""
 
@@ -253,17 +255,17 @@ def _is_webp(data: bytes) -> bool:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 12
-    while at + 8 <= len(data):
-        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    pos = 12
+    while pos + 8 <= len(data):
+        end = pos + 8 + int.from_bytes(data[pos + 4 : pos + 8], "little")
         if end > len(data):
             return
-        name = data[at : at + 4]
-        yield name, b"" if name.startswith(b"VP8") else data[at + 8 : end]
-        at = end + end % 2
+        name = data[pos : pos + 4]
+        yield name, b"" if name.startswith(b"VP8") else data[pos + 8 : end]
+        pos = end + end % 2
 
 
-def _into_webp(data: bytes, metadata: Metadata) -> bytes:
+def _write_webp(data: bytes, metadata: Metadata) -> bytes:
     (bits,) = struct.unpack_from("<L", data, 21)
     width, height, has_alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, bits >> 28 & 1
     flags = bool(metadata.icc) << 5 | has_alpha << 4 | bool(metadata.exif) << 3

@@ -1,4 +1,4 @@
-"""Colour arithmetic against a float64 reference, and chroma up-sampling against true chroma."""
+"""Colour conversions against a float64 reference, chroma upsampling against true chroma."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colorcv._typing import Float32Array
 from colorcv.color import lab
 from tests.reference import lab_reference as reference
 
-Floats = npt.NDArray[np.float32]
 # One level of 16 bits.
 LEVEL = 1 / 65535
 
 
-def some_lab(count: int, *, reach: float, seed: int = 0) -> Floats:
+def some_lab(count: int, *, reach: float, seed: int = 0) -> Float32Array:
     rng = np.random.default_rng(seed)
     values = rng.uniform((0, -reach, -reach), (100, reach, reach), (count, 3))
     return values.astype(np.float32)
 
 
-def test_the_curve_and_its_inverse_are_exact_at_every_16_bit_level() -> None:
+def test_srgb_and_its_inverse_are_exact_at_every_16_bit_level() -> None:
     values = (np.arange(65536) / 65535).astype(np.float32)
     linear = lab.linear_from_srgb(values)
     assert np.abs(linear - reference.linear_from_srgb(values)).max() < 5e-7
@@ -39,7 +39,7 @@ def test_lightness_of_every_16_bit_grey() -> None:
     assert np.array_equal(lab.lightness_table(256), lab.lightness_table(65536)[::257])
 
 
-def test_colours_that_fit_are_exact() -> None:
+def test_colours_in_gamut_are_exact() -> None:
     rgb = np.random.default_rng(1).random((20000, 3))
     values = reference.lab_from_rgb(rgb).astype(np.float32)
     bgr = lab.bgr_from_lab(values[:, 0].copy(), values[:, 1:].copy()).T
@@ -47,7 +47,7 @@ def test_colours_that_fit_are_exact() -> None:
     assert np.abs(bgr[:, ::-1] - rgb).max() < LEVEL / 2
 
 
-def test_colours_that_do_not_fit_keep_their_luminance_and_lose_only_what_they_must() -> None:
+def test_colours_out_of_gamut_keep_luminance_and_most_chroma() -> None:
     values = some_lab(5000, reach=110)
     bgr = lab.bgr_from_lab(values[:, 0].copy(), values[:, 1:].copy()).T
     fits = np.isfinite(reference.rgb_from_lab(values)).all(axis=1)
@@ -58,7 +58,7 @@ def test_colours_that_do_not_fit_keep_their_luminance_and_lose_only_what_they_mu
 
 
 @pytest.mark.parametrize("lightness", [0, 1e-6, 8, 50, 99.9999, 100])
-def test_no_chroma_is_grey_and_the_ends_stay_black_and_white(lightness: float) -> None:
+def test_zero_chroma_is_grey_and_black_and_white_stay(lightness: float) -> None:
     light = np.full(2, lightness, np.float32)
     bgr = lab.bgr_from_lab(light, np.array([[0, 0], [90, -90]], np.float32)).T
     assert np.ptp(bgr[0]) < 1e-6
@@ -73,7 +73,7 @@ def test_no_chroma_is_grey_and_the_ends_stay_black_and_white(lightness: float) -
     times=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     seed=st.integers(0, 99),
 )
-def test_upsampled_chroma_has_the_right_means(
+def test_upsampled_chroma_keeps_area_means(
     small: tuple[int, int], times: tuple[int, int], seed: int
 ) -> None:
     full = small[0] * times[0], small[1] * times[1]
@@ -85,8 +85,8 @@ def test_upsampled_chroma_has_the_right_means(
     assert chroma.shape == (*full, 2)
     assert chroma.dtype == np.float32
     assert np.isfinite(chroma).all()
-    lost = reference.area_mean(chroma, small) - ab
-    assert np.abs(lost).mean() < 6
+    residual = reference.area_mean(chroma, small) - ab
+    assert np.abs(residual).mean() < 6
     assert np.array_equal(ab, kept[0])
     assert np.array_equal(lightness, kept[1])
 
@@ -98,7 +98,7 @@ def test_flat_chroma_stays_flat() -> None:
 
 
 @pytest.mark.parametrize("full", [(64, 48), (56, 42), (16, 48)])
-def test_upsampling_is_its_formula(full: tuple[int, int]) -> None:
+def test_upsampling_equals_the_reference(full: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
     ab = rng.uniform(-60, 60, (16, 12, 2)).astype(np.float32)
     lightness = rng.uniform(0, 100, full).astype(np.float32)
@@ -110,8 +110,8 @@ def psnr(difference: npt.NDArray[np.generic]) -> float:
     return float(10 * np.log10(255**2 / np.mean(np.square(difference, dtype=np.float64))))
 
 
-def gains(rgb: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """PSNR of ab brought from 56x56 to full size: bilinear, ours."""
+def upsampling_psnr(rgb: npt.NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the PSNR of ab upsampled from 56x56 to full size: bilinear, ours."""
     true = reference.lab_from_rgb(rgb / 255).astype(np.float32)
     size_wh = true.shape[1], true.shape[0]
     ab = cv2.resize(true, (56, 56), interpolation=cv2.INTER_AREA)[..., 1:].copy()
@@ -122,27 +122,43 @@ def gains(rgb: npt.NDArray[np.uint8]) -> tuple[float, float]:
     return psnr(bilinear - true[..., 1:]), psnr(ours - true[..., 1:])
 
 
-def test_better_than_bilinear_against_the_true_chroma_of_a_painted_scene() -> None:
+def test_beats_bilinear_on_a_drawn_scene() -> None:
     y, x = np.mgrid[:300, :400]
     rgb = np.empty((300, 400, 3))
     rgb[...] = np.stack((0.35 + y / 900, 0.5 + y / 1000, 0.9 - y / 900), axis=-1)
-    for at, radius, color in [
+    for center, radius, color in [
         ((150, 120), 70, (0.85, 0.3, 0.2)),
         ((180, 280), 55, (0.95, 0.8, 0.1)),
     ]:
-        rgb[(y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2] = color
+        rgb[(y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2] = color
     rgb[240:] = (0.2, 0.45, 0.15)
     rgb *= 1 + 0.1 * np.sin(x / 7)[..., np.newaxis]
-    bilinear, ours = gains((np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    bilinear, ours = upsampling_psnr((np.clip(rgb, 0, 1) * 255).astype(np.uint8))
     assert ours > bilinear + 0.5
 
 
-def test_better_than_bilinear_on_every_photo(shared: Path) -> None:
+def test_beats_bilinear_on_every_photo(shared: Path) -> None:
     found = []
     for path in sorted((shared / "photos/color").iterdir()):
         bgr = cv2.imread(str(path))
         assert bgr is not None
-        found.append(gains(bgr[..., ::-1]))
+        found.append(upsampling_psnr(bgr[..., ::-1]))
         assert found[-1][1] > found[-1][0], path.name
     bilinear, ours = np.mean(found, axis=0)
     assert ours > bilinear + 1.2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (3, 5, 1), (2, 3, 4)])
+def test_lookup_is_indexing(dtype: type, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    table = np.random.default_rng(1).random(256).astype(np.float32)
+    looked_up = lab.apply_lut(values, table)
+    assert looked_up.dtype == np.float32
+    assert np.array_equal(looked_up, table[values])
+
+
+def test_lookup_tables_are_read_only() -> None:
+    for table in (lab.linear_table(256), lab.lightness_table(65536)):
+        with pytest.raises(ValueError, match="read-only"):
+            table[0] = 1

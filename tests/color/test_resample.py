@@ -1,4 +1,4 @@
-"""Resizing by strips against resizing at once, and against float64."""
+"""Resizing by strips against resizing at once and against a float64 reference."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 def strips(
     array: npt.NDArray[np.float32], rows: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    for first in range(0, len(array), rows):
-        yield first, array[first : first + rows]
+    for start in range(0, len(array), rows):
+        yield start, array[start : start + rows]
 
 
 @settings(max_examples=80, deadline=None)
 @given(full=SIZES, small=SIZES, rows=st.integers(1, 60))
-def test_reduced_by_strips_is_the_area_mean(
+def test_downscaling_by_strips_is_the_area_mean(
     full: tuple[int, int], small: tuple[int, int], rows: int
 ) -> None:
     array = np.random.default_rng(0).uniform(0, 100, full).astype(np.float32)
@@ -40,14 +40,14 @@ def test_reduced_by_strips_is_the_area_mean(
 @given(
     small=SIZES, grow=st.tuples(st.integers(0, 200), st.integers(0, 200)), rows=st.integers(1, 99)
 )
-def test_cubic_by_strips_is_cubic_at_once(
+def test_upscaling_by_strips_is_cubic_interpolation(
     small: tuple[int, int], grow: tuple[int, int], rows: int
 ) -> None:
     full = small[0] + grow[0], small[1] + grow[1]
     array = np.random.default_rng(0).uniform(-100, 100, (*small, 2)).astype(np.float32)
     parts = [
-        upscale_rows(array, full, first, min(first + rows, full[0]))
-        for first in range(0, full[0], rows)
+        upscale_rows(array, full, start, min(start + rows, full[0]))
+        for start in range(0, full[0], rows)
     ]
     got = np.concatenate(parts)
     assert got.shape == (*full, 2)
@@ -55,7 +55,7 @@ def test_cubic_by_strips_is_cubic_at_once(
 
 
 @pytest.mark.parametrize("width", [40_000, 70_000])
-def test_rows_longer_than_16_bits(width: int) -> None:
+def test_rows_longer_than_65535(width: int) -> None:
     small = np.linspace(-50, 50, 224 * 2, dtype=np.float32).reshape(1, 224, 2)
     wide = upscale_rows(small, (2, width), 1, 2)
     assert wide.shape == (1, width, 2)
@@ -64,8 +64,8 @@ def test_rows_longer_than_16_bits(width: int) -> None:
     assert np.abs(back - small).max() < 0.1
 
 
-def test_opencv_means_areas_as_we_do() -> None:
-    """The reference's area mean and cubic are OpenCV's, at sizes that divide or not."""
+def test_the_reference_agrees_with_opencv() -> None:
+    """Area mean and cubic interpolation, at sizes that divide and that do not."""
     array = np.random.default_rng(1).uniform(0, 100, (60, 45)).astype(np.float32)
     for small in ((20, 15), (17, 13)):
         area = cv2.resize(array, small[::-1], interpolation=cv2.INTER_AREA)

@@ -14,7 +14,7 @@ import numpy as np
 from colorcv import network
 from colorcv.errors import ImageError, ModelFormatError, VideoError
 from colorcv.image.decoding import decode_image
-from colorcv.image.metadata import embed, extract, for_result
+from colorcv.image.metadata import embed, extract, for_output
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from tests.fuzz import videos
 from tests.fuzz.images import corpus
@@ -146,7 +146,7 @@ def _run_image(path: Path) -> None:
 
 
 def _run_metadata(path: Path) -> None:
-    metadata = for_result(extract(path.read_bytes()))
+    metadata = for_output(extract(path.read_bytes()))
     for file in _hosts():
         embed(file, metadata)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from colorcv.image.metadata import Metadata, embed, extract, for_result, orientation, tiff_tags
+from colorcv.image.metadata import Metadata, embed, extract, for_output, orientation, tiff_tags
 
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY_PROFILE = RGB_PROFILE[:16] + b"GRAY" + RGB_PROFILE[20:]
@@ -104,7 +104,7 @@ def test_the_result_is_upright_and_has_no_grey_thumbnail(
 ) -> None:
     exif = exif_block(lies, big=big, thumbnail=thumbnail)
     assert tiff_tags(exif)[1] == thumbnail
-    kept = for_result(Metadata(exif, RGB_PROFILE, XMP))
+    kept = for_output(Metadata(exif, RGB_PROFILE, XMP))
     assert orientation(kept.exif) == 1
     assert tiff_tags(kept.exif)[1] is False
     seen = Image.Exif()
@@ -117,13 +117,13 @@ def test_the_result_is_upright_and_has_no_grey_thumbnail(
 
 
 def test_a_profile_for_grey_is_not_put_on_colour() -> None:
-    assert for_result(Metadata(icc=GRAY_PROFILE)).icc == b""
+    assert for_output(Metadata(icc=GRAY_PROFILE)).icc == b""
 
 
 def test_what_is_broken_counts_as_not_there() -> None:
     for exif in (b"nonsense", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff"):
         assert orientation(exif) == 1
-        assert for_result(Metadata(exif)) == Metadata()
+        assert for_output(Metadata(exif)) == Metadata()
     assert orientation(exif_block(9)) == 1
     zero = Image.Exif()
     zero[274] = 0
@@ -167,10 +167,10 @@ def test_no_damage_makes_it_fail(suffix: str, data: st.DataObject) -> None:
     cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
     found = extract(cut)
     assert 1 <= orientation(found.exif) <= 8
-    assert orientation(for_result(found).exif) == 1
+    assert orientation(for_output(found).exif) == 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(block=st.binary(max_size=64), start=st.sampled_from([b"", b"II*\0", b"MM\0*"]))
 def test_no_exif_block_makes_it_fail(block: bytes, start: bytes) -> None:
-    assert orientation(for_result(Metadata(start + block)).exif) == 1
+    assert orientation(for_output(Metadata(start + block)).exif) == 1

@@ -222,8 +222,8 @@ def test_strips_do_not_show(shape_hw: tuple[int, int], monkeypatch: pytest.Monke
     chroma = a_chroma((16, 20), reach=30)
     picture = SourceImage(image)
     small, result = picture.lightness_at((32, 32)), picture.colored(chroma)
-    monkeypatch.setattr("colorcv.image.source._STRIP_LEAST", 1 << 30)
-    monkeypatch.setattr("colorcv.image.source._STRIP_MOST", 1 << 30)
+    monkeypatch.setattr("colorcv.image.source._MIN_STRIP_PIXELS", 1 << 30)
+    monkeypatch.setattr("colorcv.image.source._MAX_STRIP_PIXELS", 1 << 30)
     whole = SourceImage(image)
     assert np.abs(small - whole.lightness_at((32, 32))).max() < 1e-3
     differ = result.astype(int) - whole.colored(chroma)
