@@ -30,17 +30,17 @@ import numpy as np
 import colorcv
 from benchmarks import network
 from benchmarks.run import SIZES, machine, table
-from colorcv.network import device, profiles
+from colorcv.network import device, loading, profiles
 from colorcv.network.graph import Graph
 from tests.reference import caffe_writer
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
 BATCHES = (1, 4, 16)
 FILM = (1280, 720)
-FORMS: dict[str, Callable[[Graph], Graph]] = {
-    "plain": profiles.PLAIN.rewrite,
-    "rewritten, as for OpenCV 4's CPU": profiles.TABLE[0].fast.rewrite,
-    "rewritten, as for OpenCV 5's CPU": profiles.TABLE[1].fast.rewrite,
+VARIANTS: dict[str, Callable[[Graph], Graph]] = {
+    "plain": profiles.DEFAULT_PROFILE.rewrite,
+    "rewritten, as for OpenCV 4's CPU": profiles.PROFILES[0].fast.rewrite,
+    "rewritten, as for OpenCV 5's CPU": profiles.PROFILES[1].fast.rewrite,
 }
 
 
@@ -68,9 +68,9 @@ def forms(graph: Graph, names: list[str], rounds: int) -> str:
     blob = (lightness - 50)[None, None]
     labels, works, refused = [], [], []
     for name in names:
-        for form, rewrite in FORMS.items():
+        for form, rewrite in VARIANTS.items():
             try:
-                net = device.read_net(partial(rewrite, graph), name)
+                net = loading.load_net(partial(rewrite, graph), name)
                 run_once(net, blob)
             except (cv2.error, colorcv.DeviceError) as err:
                 refused.append(f"Refused: {form} on {name}: {' '.join(str(err).split())[:160]}\n")
@@ -79,9 +79,9 @@ def forms(graph: Graph, names: list[str], rounds: int) -> str:
             works.append(partial(run_once, net, blob))
     times = in_turn(works, rounds)
     answers = [work()[0] for work in works]
-    chosen = profiles.for_device("cpu", low_memory=False).rewrite
+    chosen = profiles.select_profile("cpu", low_memory=False).rewrite
     forms_of_cpu = [i for i, (name, _) in enumerate(labels) if name == names[0]]
-    base = next((i for i in forms_of_cpu if FORMS[labels[i][1]] == chosen), forms_of_cpu[0])
+    base = next((i for i in forms_of_cpu if VARIANTS[labels[i][1]] == chosen), forms_of_cpu[0])
     rows = [
         [
             *label,
@@ -103,7 +103,7 @@ def batches(graph: Graph, names: list[str], rounds: int) -> str:
     rows = []
     for name in names:
         # A network of its own for each size: another size makes OpenCV set the network up anew.
-        nets = [device.read_net(lambda: graph, name) for _ in BATCHES]
+        nets = [loading.load_net(lambda: graph, name) for _ in BATCHES]
         works = [
             partial(run_once, net, several[:count])
             for net, count in zip(nets, BATCHES, strict=True)

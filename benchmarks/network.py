@@ -25,8 +25,8 @@ import colorcv
 from colorcv.network import onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
-from colorcv.network.rewrites.dilation import mosaic, stacked_winograd
-from colorcv.network.rewrites.head import head_as_products
+from colorcv.network.rewrites.dilation import space_to_batch_tiled, space_to_batch_winograd
+from colorcv.network.rewrites.head import head_to_gemm
 from colorcv.network.rewrites.winograd import winograd
 from tests.reference import caffe_writer
 
@@ -54,14 +54,14 @@ def products(least: int, *, halved: int = 1 << 30) -> Rewrite:
             return True
         return channels >= (least if node.integers("strides") == (1, 1) else halved)
 
-    return chain(stacked_winograd, winograd(wanted))
+    return chain(space_to_batch_winograd, winograd(wanted))
 
 
-FORMS: dict[str, Rewrite] = {
+VARIANTS: dict[str, Rewrite] = {
     "plain": chain(),
-    "chosen": profiles.for_device("cpu", low_memory=False).rewrite,
-    "mosaic": mosaic,
-    "head as products": head_as_products,
+    "chosen": profiles.select_profile("cpu", low_memory=False).rewrite,
+    "space_to_batch_tiled": space_to_batch_tiled,
+    "head as products": head_to_gemm,
     "products from 32 channels": products(32),
     "products from 64 channels": products(64),
     "products from 128 channels": products(128),
@@ -97,7 +97,7 @@ def zhang(folder: Path) -> Graph:
 def main() -> None:
     """Time the forms and print the table."""
     parser = argparse.ArgumentParser(description="Time the forms of the network's graph.")
-    parser.add_argument("forms", nargs="*", metavar="FORM", help=", ".join(FORMS))
+    parser.add_argument("forms", nargs="*", metavar="FORM", help=", ".join(VARIANTS))
     parser.add_argument("--model", choices=("zhang", "lite"), default="zhang")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
@@ -105,9 +105,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         graph = lite() if options.model == "lite" else zhang(Path(folder))
         nets: dict[str, Any] = {}
-        for name in dict.fromkeys(["plain", *(options.forms or FORMS)]):
+        for name in dict.fromkeys(["plain", *(options.forms or VARIANTS)]):
             try:
-                nets[name] = cv2.dnn.readNetFromONNX(onnx.encode(FORMS[name](graph)))
+                nets[name] = cv2.dnn.readNetFromONNX(onnx.encode(VARIANTS[name](graph)))
             except cv2.error as err:
                 print(f"- {name}: refused by this OpenCV ({str(err).strip()[:80]})")
         lightness = caffe_writer.sample_lightness(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]

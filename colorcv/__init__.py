@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
     from .models import ModelFiles, download, models
-    from .network.device import devices
+    from .network.device import DeviceInfo, devices
     from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
@@ -33,12 +33,12 @@ __version__ = "0.1.0"
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
     "ModelFiles": ".models", "download": ".models", "models": ".models",
-    "devices": ".network.device",
+    "DeviceInfo": ".network.device", "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",
 }  # fmt: skip
 __all__ = [  # noqa: RUF022
-    "Colorizer", "ModelFiles", "VideoResult", "colorize", "colorize_video", "devices", "download",
-    "models",
+    "Colorizer", "DeviceInfo", "ModelFiles", "VideoResult", "colorize", "colorize_video", "devices",
+    "download", "models",
     "ColorcvError", "ChecksumError", "DeviceError", "DownloadError", "ImageError",
     "ModelFormatError", "OptionError", "VideoError",
 ]  # fmt: skip

@@ -1,16 +1,19 @@
-"""Aliases for arrays and paths."""
+"""Type aliases: arrays, paths, devices."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AnyArray", "Float32Array", "StrPath", "UInt8Array"]
+__all__ = ["AnyArray", "Device", "DeviceName", "Float32Array", "StrPath", "UInt8Array"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 StrPath: TypeAlias = "str | os.PathLike[str]"
+
+DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]
+Device: TypeAlias = Literal["auto", DeviceName]  # what may be asked for

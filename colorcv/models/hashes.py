@@ -7,11 +7,18 @@ import logging
 import os
 from pathlib import Path
 
+from .._signatures import FileKind, sniff
+
 __all__ = ["UNKNOWN", "describe_content", "read_stamp", "sha256_of", "write_stamp"]
 
 logger = logging.getLogger("colorcv")
 
 UNKNOWN = "other content"
+_KINDS: dict[FileKind, str] = {
+    "html": "an HTML page",
+    "xml": "an XML page",
+    "git-lfs": "a Git LFS pointer",
+}
 STAMP_SUFFIX = ".verified"
 
 
@@ -19,14 +26,8 @@ def describe_content(head: bytes) -> str:
     """Name what servers send in place of a model, from its first bytes."""
     if not head:
         return "an empty file"
-    text = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<!--", b"<script")):
-        return "an HTML page"
-    if text.startswith(b"<?xml"):
-        return "an XML page"
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer"
-    return UNKNOWN
+    kind = sniff(head)
+    return _KINDS.get(kind, UNKNOWN) if kind else UNKNOWN
 
 
 def sha256_of(path: Path, *, stamp: bool) -> str:

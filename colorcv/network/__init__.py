@@ -1,4 +1,4 @@
-"""From the three model files to a network that maps lightness to ab, run by `cv2.dnn` alone."""
+"""Loading of Caffe colorization networks and their inference with `cv2.dnn`."""
 
 from __future__ import annotations
 

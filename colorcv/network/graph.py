@@ -1,15 +1,16 @@
-"""A small graph in ONNX's terms: what the Caffe layers become, and what the rewrites rewrite."""
+"""Graph of ONNX operators: the result of the Caffe import, and what the rewrites transform."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Attribute", "Constant", "Graph", "Node", "Shape", "constant"]
+from .._typing import AnyArray
+
+__all__ = ["Attribute", "Constant", "Graph", "GraphBuilder", "Node", "Shape", "constant"]
 
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...]
@@ -17,20 +18,30 @@ Attribute = int | float | str | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Constant:
-    """Numbers that a node takes: made when asked for, so that a graph holds no copy of them.
+    """A constant tensor, loaded on demand so that a graph holds no copy of its weights.
 
-    `place` is the file and the byte where they stand as plain float32, if they do.
+    Attributes
+    ----------
+    shape : tuple of int
+    load : callable
+        Returns the values, of any shape with as many elements and of any numeric dtype.
+    dtype : dtype
+        Type of `array()` and of the tensor in ONNX.
+    external : (str, int), optional
+        File and byte offset at which the values are stored as little-endian float32.
     """
 
     shape: Shape
-    make: Callable[[], npt.NDArray[Any]]
+    load: Callable[[], AnyArray]
     dtype: npt.DTypeLike = np.float32
-    place: tuple[str, int] | None = None
+    external: tuple[str, int] | None = None
 
-    def array(self) -> npt.NDArray[Any]:
-        # Weights out of all proportion may overflow in a rewrite: the network's answer shows it.
+    def array(self) -> AnyArray:
+        """Return the values as an array of `shape` and `dtype`."""
+        # Absurdly large weights may overflow in a rewrite; the check of the network's output
+        # catches them.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(self.make(), self.dtype).reshape(self.shape)
+            return np.asarray(self.load(), self.dtype).reshape(self.shape)
 
 
 def constant(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Constant:
@@ -41,9 +52,16 @@ def constant(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> Constan
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of ONNX: `inputs` are names of tensors, constants or "", `shape` its output's.
+    """One ONNX operator with one output, which has the node's name.
 
-    The output has the node's name.
+    Attributes
+    ----------
+    op, name : str
+    inputs : tuple of str
+        Names of tensors and constants; "" for an optional input that is absent.
+    shape : tuple of int
+        Shape of the output.
+    attributes : mapping
     """
 
     op: str
@@ -53,6 +71,7 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def integers(self, name: str) -> tuple[int, ...]:
+        """Return an attribute that is a list of integers."""
         value = self.attributes[name]
         assert isinstance(value, tuple)
         return value
@@ -60,7 +79,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they run, each reading what stands before it."""
+    """Nodes in topological order, from one input tensor to one output tensor."""
 
     input: str
     input_shape: Shape
@@ -69,6 +88,7 @@ class Graph:
     constants: Mapping[str, Constant]
 
     def shape(self, name: str) -> Shape:
+        """Return the shape of the input or of a node's output."""
         if name == self.input:
             return self.input_shape
         return next(node.shape for node in self.nodes if node.name == name)
@@ -77,8 +97,8 @@ class Graph:
     def output_shape(self) -> Shape:
         return self.shape(self.output)
 
-    def readers(self) -> dict[str, list[Node]]:
-        """Return, for each tensor and constant, the nodes that read it."""
+    def consumers(self) -> dict[str, list[Node]]:
+        """Return the nodes that read each tensor or constant."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
@@ -86,59 +106,82 @@ class Graph:
         return found
 
     def used_constants(self) -> Iterator[tuple[str, Constant]]:
-        """Give the constants that some node reads, in the order of the nodes."""
+        """Yield the name and value of each constant that a node reads, in the order of nodes."""
         for name in dict.fromkeys(name for node in self.nodes for name in node.inputs):
             if name in self.constants:
                 yield name, self.constants[name]
 
-    def rebuilt(
+    def replaced(
         self, nodes: Sequence[Node], constants: Mapping[str, Constant] | None = None
     ) -> Graph:
-        """Return the graph with other nodes, and the constants that came with them."""
+        """Return a copy with other nodes, and with `constants` added."""
         return replace(self, nodes=tuple(nodes), constants={**self.constants, **(constants or {})})
 
 
-class Draft:
-    """A graph in the making: the nodes so far, under names that start with `prefix`."""
+class GraphBuilder:
+    """Collects the nodes and constants of a new graph.
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    Parameters
+    ----------
+    constants : mapping, optional
+        Constants to start with: those of the graph that is rewritten.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    constants : dict of Constant
+    prefix : str
+        Name of the layer at hand. A node or constant with the suffix "x" is named "prefix:x";
+        a node with an empty suffix has the prefix as its name.
+    """
+
+    def __init__(self, constants: Mapping[str, Constant] | None = None) -> None:
         self.nodes: list[Node] = []
-        self.constants: dict[str, Constant] = {}
+        self.constants: dict[str, Constant] = dict(constants or {})
         self.prefix = ""
 
-    def add(
-        self, op: str, part: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute
+    def add_node(
+        self, op: str, suffix: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute
     ) -> str:
-        """Add a node, named by its part of the layer at hand, and return its output's name."""
-        name = f"{self.prefix}:{part}" if part else self.prefix
+        """Append a node and return the name of its output."""
+        name = f"{self.prefix}:{suffix}" if suffix else self.prefix
         self.nodes.append(Node(op, name, tuple(inputs), shape, attributes))
         return name
 
-    def keep(self, part: str, value: Constant) -> str:
-        """Keep a constant and return its name."""
-        name = f"{self.prefix}:{part}"
+    def add_constant(self, suffix: str, value: Constant) -> str:
+        """Add a constant and return its name."""
+        name = f"{self.prefix}:{suffix}"
         self.constants[name] = value
         return name
 
-    def integers(self, part: str, values: Sequence[int]) -> str:
-        return self.keep(part, constant(values, np.int64))
+    def add_integers(self, suffix: str, values: Sequence[int]) -> str:
+        """Add a one-dimensional int64 constant and return its name."""
+        return self.add_constant(suffix, constant(values, np.int64))
 
-    def reshape(self, part: str, name: str, shape: Shape) -> str:
-        return self.add("Reshape", part, (name, self.integers(f"{part}_shape", shape)), shape)
+    def reshape(self, suffix: str, name: str, shape: Shape) -> str:
+        """Append a Reshape and return the name of its output."""
+        return self.add_node(
+            "Reshape", suffix, (name, self.add_integers(f"{suffix}_shape", shape)), shape
+        )
 
-    def cut(
-        self, part: str, name: str, shape: Shape, start: tuple[int, int], step: tuple[int, int]
+    def slice_2d(
+        self, suffix: str, name: str, shape: Shape, start: tuple[int, int], step: tuple[int, int]
     ) -> str:
-        """Take every so manieth row and column, from `start` on, to give `shape`."""
-        stop = [
-            first + by * (n - 1) + 1 for first, by, n in zip(start, step, shape[-2:], strict=True)
-        ]
-        takes = [
-            self.integers(f"{part}_{what}", values)
-            for what, values in (("from", start), ("to", stop), ("axes", (2, 3)), ("by", step))
-        ]
-        return self.add("Slice", part, (name, *takes), shape)
+        """Append a Slice of rows and columns and return the name of its output.
 
-    def finished(self) -> Graph:
-        return self.graph.rebuilt(self.nodes, self.constants)
+        Parameters
+        ----------
+        shape : (N, C, H, W)
+            Shape of the output: H rows and W columns are taken.
+        start, step : (int, int)
+            First row and column, and the distance between rows and between columns.
+        """
+        stop = [
+            first + distance * (count - 1) + 1
+            for first, distance, count in zip(start, step, shape[-2:], strict=True)
+        ]
+        ranges = [
+            self.add_integers(f"{suffix}_{key}", values)
+            for key, values in (("start", start), ("stop", stop), ("axes", (2, 3)), ("step", step))
+        ]
+        return self.add_node("Slice", suffix, (name, *ranges), shape)

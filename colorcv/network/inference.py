@@ -1,9 +1,8 @@
-"""A loaded network: lightness in, ab out, on the device that was asked for or found."""
+"""A loaded network: lightness in, ab out, on the chosen device."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,23 +10,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .._typing import Device, Float32Array, StrPath
 from ..errors import DeviceError, ImageError, ModelFormatError, OptionError
-from . import device, profiles
+from . import device as devices
+from . import loading, profiles
 from .caffe import caffemodel, centers, importer, prototxt
 from .graph import Graph
 
 __all__ = ["Network", "load"]
 
-Array = npt.NDArray[np.float32]
-StrPath = str | os.PathLike[str]
-
-MAX_SIDE = 4096
-# How far, in ab, a device's answers may be from the CPU's for "auto" to take it. Rounding alone
-# moves the annealed mean by hundredths; a wrong kernel moves it by tens.
+MAX_SIDE = 4096  # pixels of the network's input
+# Largest difference in ab between a device's and the CPU's answer at which "auto" takes the device.
+# Rounding moves the annealed mean by hundredths; a wrong kernel moves it by tens.
 AUTO_TOLERANCE = 1.0
-MAX_AB = 1000.0  # far beyond any colour: the centres lie within 128
+MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
 
-_log = logging.getLogger("colorcv")
+logger = logging.getLogger("colorcv")
 
 
 def load(
@@ -35,40 +33,39 @@ def load(
     caffemodel: StrPath,
     centers: StrPath,
     *,
-    device: str = "auto",
+    device: Device = "auto",
     input_hw: tuple[int, int] | None = None,
     temperature: float | None = None,
     low_memory: bool = False,
 ) -> Network:
-    """Load a colouring network from its Caffe files.
+    """Load a colorization network from its Caffe files.
 
     Parameters
     ----------
     prototxt, caffemodel, centers : path
         The network's layers, its weights, and the (313, 2) centres as .npy.
-    device : str
-        "auto", "cpu", "cuda", "cuda-fp16", "opencl" or "opencl-fp16". "auto" takes CUDA where
-        OpenCV reports it and it answers as the CPU does, else the CPU.
+    device : {"auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
+        "auto" is CUDA if OpenCV has it and its answer agrees with the CPU's, else the CPU.
     input_hw : (int, int), optional
-        Rows and columns of the lightness, where not those of the prototxt.
+        Rows and columns of the lightness, in place of the prototxt's.
     temperature : float, optional
-        T of the annealed mean, in place of the one that the prototxt states as 1/T.
+        T of the annealed mean, in place of the 1/T in the prototxt.
     low_memory : bool
-        Run with the least memory, at the cost of time.
+        Use the least memory, at the cost of time.
 
     Raises
     ------
     ModelFormatError
         A file cannot be read or does not hold what it should.
     OptionError
-        An option has a value that is not taken.
+        An option is out of its range.
     DeviceError
-        The device is not there or does not run the network.
+        The device is not available or cannot run the network.
     """
     if device != "auto":
         _check_device(device)
-    temperature = _checked_temperature(temperature)
-    input_hw = _checked_hw(input_hw)
+    temperature = _check_temperature(temperature)
+    input_hw = _check_input_hw(input_hw)
     paths = (Path(prototxt), Path(caffemodel), Path(centers))
 
     def read_graph() -> Graph:
@@ -92,16 +89,24 @@ def _read_graph(
 
 
 class Network:
-    """A network on a device. Not safe to share between threads without a lock.
+    """A network on a device. Threads that share it need a lock.
+
+    Parameters
+    ----------
+    read_graph : callable
+        Returns the imported graph; called each time the network is loaded on a device.
+    device : str
+        "auto" or a device.
+    low_memory : bool
 
     Attributes
     ----------
     input_hw, output_hw : (int, int)
         Rows and columns of the lightness that goes in and of the ab that comes out.
-    device : str
-        Where it runs: "cpu", "cuda", "cuda-fp16", "opencl" or "opencl-fp16".
+    device : {"cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
+        The device in use.
     device_reason : str
-        Why it runs there.
+        Why it is in use.
     """
 
     def __init__(self, read_graph: Callable[[], Graph], device: str, low_memory: bool) -> None:
@@ -110,13 +115,13 @@ class Network:
         self._auto = device == "auto"
         self.device, self.device_reason = device, "asked for"
         if self._auto:
-            self._choose()
+            self._select_device()
         else:
-            self._net = self._open(device)
+            self._net = self._load(device)
             if device != "cpu":
-                self._forward(self._probe())
+                self._forward(self._test_pattern())
 
-    def predict_ab(self, lightness: npt.ArrayLike) -> Array:
+    def predict_ab(self, lightness: npt.ArrayLike) -> Float32Array:
         """Predict colour from lightness.
 
         Parameters
@@ -132,101 +137,103 @@ class Network:
         Raises
         ------
         ImageError
-            The lightness has another shape or type, or numbers that are no L*.
+            The lightness has another shape or dtype, or values outside 0..100.
         DeviceError
-            OpenCV failed. Where the device was chosen by "auto" and is not the CPU, the network
-            goes on with the CPU instead, and `device` and `device_reason` say so.
+            OpenCV failed. If "auto" chose the device and it is not the CPU, the network continues
+            on the CPU instead, and `device` and `device_reason` say so.
         """
-        planes = self._checked(lightness)
+        planes = self._check_lightness(lightness)
         ab = np.empty((len(planes), *self.output_hw, 2), np.float32)
-        for plane, answer in zip(planes, ab, strict=True):
-            answer[:] = self._predict_one(plane)
+        for plane, out in zip(planes, ab, strict=True):
+            out[:] = self._predict_plane(plane)
         return ab if np.ndim(lightness) == 3 else ab[0]
 
-    def _predict_one(self, plane: Array) -> Array:
+    def _predict_plane(self, plane: Float32Array) -> Float32Array:
         try:
             return self._forward(plane)
         except DeviceError as err:
             if not self._auto or self.device == "cpu":
                 raise
-            self._fall_to_cpu(f"{self.device} failed later on: {err}")
+            self._fall_back_to_cpu(f"{self.device} failed later on: {err}")
         return self._forward(plane)
 
-    def _forward(self, plane: Array) -> Array:
+    def _forward(self, plane: Float32Array) -> Float32Array:
         try:
             self._net.setInput((plane - np.float32(50))[None, None])
-            answer = self._net.forward()
+            output = self._net.forward()
         except cv2.error as err:
             raise DeviceError(
                 f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
             ) from err
-        if answer.shape != (1, 2, *self.output_hw):
-            raise DeviceError(f"OpenCV answered with shape {answer.shape} on {self.device!r}")
-        # NaN fails the comparison too, where it is not the largest float, as OpenCV 5 writes it.
-        if not (np.abs(answer) <= MAX_AB).all():
+        if output.shape != (1, 2, *self.output_hw):
+            raise DeviceError(f"OpenCV answered with shape {output.shape} on {self.device!r}")
+        # NaN fails the comparison too; OpenCV 5 may write the largest float in place of NaN.
+        if not (np.abs(output) <= MAX_AB).all():
             if self.device != "cpu":
                 raise DeviceError(f"the network's answer on {self.device!r} is no colour")
             raise ModelFormatError(
-                f"the network's answer is no colour (its ab go up to {np.abs(answer).max():g}): "
+                f"the network's answer is no colour (its ab go up to {np.abs(output).max():g}): "
                 "its weights must be damaged or out of all proportion"
             )
-        ab: Array = answer[0].transpose(1, 2, 0)
+        ab: Float32Array = output[0].transpose(1, 2, 0)
         return ab
 
-    def _choose(self) -> None:
-        """Take CUDA where it is there and answers as the CPU does, else the CPU."""
-        cuda = next(info for info in device.devices() if info.name == "cuda")
+    def _select_device(self) -> None:
+        """Use CUDA if it is available and answers as the CPU does, else the CPU."""
+        cuda = next(info for info in devices.devices() if info.name == "cuda")
         if not cuda.available:
-            self._fall_to_cpu(f"no CUDA: {cuda.reason}")
+            self._fall_back_to_cpu(f"no CUDA: {cuda.reason}")
             return
         try:
             self.device = "cuda"
-            self._net = self._open("cuda")
-            found = self._forward(self._probe()).copy()
+            self._net = self._load("cuda")
+            cuda_ab = self._forward(self._test_pattern()).copy()
         except DeviceError as err:
-            self._fall_to_cpu(f"CUDA failed: {err}")
+            self._fall_back_to_cpu(f"CUDA failed: {err}")
             return
-        on_cuda = self._net
-        self._fall_to_cpu("CUDA is there but does not answer as the CPU does")
-        difference = float(np.abs(self._forward(self._probe()) - found).max())
+        cuda_net = self._net
+        self._fall_back_to_cpu("CUDA is there but does not answer as the CPU does")
+        difference = float(np.abs(self._forward(self._test_pattern()) - cuda_ab).max())
         if difference <= AUTO_TOLERANCE:
-            self._net, self.device = on_cuda, "cuda"
+            self._net, self.device = cuda_net, "cuda"
             self.device_reason = f"CUDA is there and agrees with the CPU within {difference:.3f}"
         else:
             self.device_reason += f" (off by {difference:.1f} in ab)"
-            _log.warning("running on the CPU: %s", self.device_reason)
+            logger.warning("running on the CPU: %s", self.device_reason)
 
-    def _fall_to_cpu(self, reason: str) -> None:
+    def _fall_back_to_cpu(self, reason: str) -> None:
         self.device, self.device_reason = "cpu", reason
-        self._net = self._open("cpu")
+        self._net = self._load("cpu")
 
-    def _open(self, name: str) -> cv2.dnn.Net:
-        chosen = profiles.for_device(name, low_memory=self._low_memory)
+    def _load(self, device: str) -> cv2.dnn.Net:
+        profile = profiles.select_profile(device, low_memory=self._low_memory)
 
         def make_graph() -> Graph:
             graph = self._read_graph()
             self.input_hw = (graph.input_shape[2], graph.input_shape[3])
             self.output_hw = (graph.output_shape[2], graph.output_shape[3])
-            return chosen.rewrite(graph)
+            return profile.rewrite(graph)
 
         try:
-            net = device.read_net(make_graph, name, chosen.handover)
+            net = loading.load_net(make_graph, device, profile.load_mode)
         except DeviceError:
-            if chosen.handover == "buffer" or name != "cpu":
+            if profile.load_mode == "buffer" or device != "cpu":
                 raise
-            # No room for a temporary file, or a path that OpenCV cannot open: it costs memory only.
-            _log.info("handing the network over in memory", exc_info=True)
-            net = device.read_net(make_graph, name, "buffer")
-        net.enableWinograd(chosen.winograd)
+            # The disk is full, or OpenCV cannot open the path. Loading from a buffer gives the
+            # same network and only takes more memory.
+            logger.info("loading the network from memory", exc_info=True)
+            net = loading.load_net(make_graph, device, "buffer")
+        net.enableWinograd(profile.opencv_winograd)
         return net
 
-    def _probe(self) -> Array:
-        """Make a lightness with flat parts, edges and texture, the same each time."""
+    def _test_pattern(self) -> Float32Array:
+        """Return a fixed lightness with flat areas, edges and texture."""
         rows, columns = np.mgrid[: self.input_hw[0], : self.input_hw[1]].astype(np.float32)
         waves = 50 + 30 * np.sin(rows / 9) * np.cos(columns / 13) + 15 * np.sign(np.sin(rows / 31))
         return np.asarray(waves, np.float32)
 
-    def _checked(self, lightness: npt.ArrayLike) -> Array:
+    def _check_lightness(self, lightness: npt.ArrayLike) -> Float32Array:
+        """Return the lightness as (N, H, W) float32."""
         array = np.asarray(lightness)
         if array.dtype.kind not in "fiu":
             raise ImageError(f"lightness should be float32, not {array.dtype}")
@@ -236,7 +243,7 @@ class Network:
                 f"{array.shape}"
             )
         planes = np.asarray(array, np.float32).reshape(-1, *self.input_hw)
-        # A little slack for rounding; NaN fails the comparison too.
+        # 1 of tolerance, for rounding; NaN fails the comparison too.
         if planes.size and not (planes.min() >= -1 and planes.max() <= 101):
             raise ImageError(
                 f"lightness should be L* in 0..100, not {planes.min():g}..{planes.max():g}"
@@ -247,10 +254,10 @@ class Network:
 def _check_device(name: object) -> None:
     if not isinstance(name, str):
         raise OptionError(f"device should be a text, not {name!r}")
-    device.check(name)
+    devices.check(name)
 
 
-def _checked_temperature(temperature: float | None) -> float | None:
+def _check_temperature(temperature: float | None) -> float | None:
     if temperature is None:
         return None
     try:
@@ -262,7 +269,7 @@ def _checked_temperature(temperature: float | None) -> float | None:
     return value
 
 
-def _checked_hw(input_hw: tuple[int, int] | None) -> tuple[int, int] | None:
+def _check_input_hw(input_hw: tuple[int, int] | None) -> tuple[int, int] | None:
     if input_hw is None:
         return None
     try:

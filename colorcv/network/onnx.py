@@ -1,4 +1,4 @@
-"""A graph as ONNX bytes, written once, into one buffer.
+"""Serialisation of a graph as ONNX, without the `onnx` package.
 
 Field numbers are those of onnx.proto (Apache License 2.0, the ONNX project).
 """
@@ -9,45 +9,49 @@ import math
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from .._typing import UInt8Array
 from .graph import Attribute, Constant, Graph, Node, Shape
-from .protobuf import BYTES, FIXED32, VARINT, key, varint
+from .protobuf import BYTES, FIXED32, VARINT, encode_tag, encode_varint
 
 __all__ = ["encode", "write"]
 
 IR_VERSION, OPSET = 7, 13
-# Constants of fewer bytes are written out even where they could be pointed to.
-LARGE = 1 << 16
+MIN_EXTERNAL = 1 << 16  # bytes from which a constant may refer to the caffemodel
 _FLOAT, _INT64 = 1, 7
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 1, 2, 3, 7
 _EXTERNAL = 1
 
-# What is written: bytes, or a constant whose numbers are made when their place is reached.
+# Bytes of the file, or a constant that is loaded when its position is reached.
 Part = bytes | Constant
 
 
-def encode(graph: Graph, *, external: bool = False) -> npt.NDArray[np.uint8]:
-    """Return the graph as ONNX in a (bytes,) uint8 array.
+def encode(graph: Graph, *, external: bool = False) -> UInt8Array:
+    """Return a graph as ONNX in a (bytes,) uint8 array.
 
-    An array and not `bytes`, because OpenCV 5.0's readNetFromONNX crashes the process on `bytes`.
-    With `external`, large constants that stand in a file as they are stay there and are pointed to.
+    It is an array because `readNetFromONNX` of OpenCV 4.14 and 5.0 crashes the process on `bytes`.
+
+    Parameters
+    ----------
+    graph : Graph
+    external : bool
+        Refer to large constants that the caffemodel stores as float32, in place of copying them.
     """
     parts = _model(graph, external)
     buffer = np.empty(_length(parts), np.uint8)
-    position = 0
+    start = 0
     for part in parts:
-        stop = position + _size(part)
+        stop = start + _size(part)
         if isinstance(part, Constant):
-            buffer[position:stop].view(_little_endian(part))[:] = part.array().reshape(-1)
+            buffer[start:stop].view(_little_endian(part))[:] = part.array().reshape(-1)
         else:
-            buffer[position:stop] = np.frombuffer(part, np.uint8)
-        position = stop
+            buffer[start:stop] = np.frombuffer(part, np.uint8)
+        start = stop
     return buffer
 
 
 def write(graph: Graph, file: BinaryIO) -> None:
-    """Write the graph as ONNX to a file, one constant in memory at a time."""
+    """Write a graph as ONNX to a file, with one constant in memory at a time."""
     for part in _model(graph, external=False):
         if isinstance(part, Constant):
             np.ascontiguousarray(part.array(), _little_endian(part)).tofile(file)
@@ -57,10 +61,10 @@ def write(graph: Graph, file: BinaryIO) -> None:
 
 def _model(graph: Graph, external: bool) -> list[Part]:
     return [
-        _number(1, IR_VERSION),
+        _integer(1, IR_VERSION),
         _text(2, "colorcv"),
         *_message(7, _graph(graph, external)),
-        *_message(8, [_number(2, OPSET)]),
+        *_message(8, [_integer(2, OPSET)]),
     ]
 
 
@@ -91,52 +95,54 @@ def _node(node: Node) -> list[Part]:
 
 def _attribute(value: Attribute) -> list[Part]:
     if isinstance(value, float):
-        return [key(2, FIXED32) + np.float32(value).tobytes(), _number(20, _ATTRIBUTE_FLOAT)]
+        data = encode_tag(2, FIXED32) + np.float32(value).tobytes()
+        return [data, _integer(20, _ATTRIBUTE_FLOAT)]
     if isinstance(value, int):
-        return [_number(3, value), _number(20, _ATTRIBUTE_INT)]
+        return [_integer(3, value), _integer(20, _ATTRIBUTE_INT)]
     if isinstance(value, str):
-        return [_text(4, value), _number(20, _ATTRIBUTE_STRING)]
-    return [*(_number(8, item) for item in value), _number(20, _ATTRIBUTE_INTS)]
+        return [_text(4, value), _integer(20, _ATTRIBUTE_STRING)]
+    return [*(_integer(8, item) for item in value), _integer(20, _ATTRIBUTE_INTS)]
 
 
 def _tensor(name: str, constant: Constant, external: bool) -> list[Part]:
-    kind = _INT64 if np.dtype(constant.dtype) == np.int64 else _FLOAT
+    data_type = _INT64 if np.dtype(constant.dtype) == np.int64 else _FLOAT
     header: list[Part] = [
-        *(_number(1, dim) for dim in constant.shape),
-        _number(2, kind),
+        *(_integer(1, dim) for dim in constant.shape),
+        _integer(2, data_type),
         _text(8, name),
     ]
-    if external and constant.place is not None and _size(constant) >= LARGE:
-        path, offset = constant.place
+    if external and constant.external is not None and _size(constant) >= MIN_EXTERNAL:
+        path, offset = constant.external
         entries = {"location": path, "offset": str(offset), "length": str(_size(constant))}
-        for entry, value in entries.items():
-            header += _message(13, [_text(1, entry), _text(2, value)])
-        return [*header, _number(14, _EXTERNAL)]
-    return [*header, key(9, BYTES) + varint(_size(constant)), constant]
+        for key, value in entries.items():
+            header += _message(13, [_text(1, key), _text(2, value)])
+        return [*header, _integer(14, _EXTERNAL)]
+    return [*header, encode_tag(9, BYTES) + encode_varint(_size(constant)), constant]
 
 
 def _value_info(name: str, shape: Shape) -> list[Part]:
     dims: list[Part] = []
     for dim in shape:
-        dims += _message(1, [_number(1, dim)])
-    tensor_type = [_number(1, _FLOAT), *_message(2, dims)]
+        dims += _message(1, [_integer(1, dim)])
+    tensor_type = [_integer(1, _FLOAT), *_message(2, dims)]
     return [_text(1, name), *_message(2, _message(1, tensor_type))]
 
 
 def _message(number: int, parts: list[Part]) -> list[Part]:
-    return [key(number, BYTES) + varint(_length(parts)), *parts]
+    return [encode_tag(number, BYTES) + encode_varint(_length(parts)), *parts]
 
 
-def _number(number: int, value: int) -> bytes:
-    return key(number, VARINT) + varint(value)
+def _integer(number: int, value: int) -> bytes:
+    return encode_tag(number, VARINT) + encode_varint(value)
 
 
 def _text(number: int, text: str) -> bytes:
     data = text.encode()
-    return key(number, BYTES) + varint(len(data)) + data
+    return encode_tag(number, BYTES) + encode_varint(len(data)) + data
 
 
 def _size(part: Part) -> int:
+    """Return the number of bytes of a part."""
     if isinstance(part, bytes):
         return len(part)
     return math.prod(part.shape) * np.dtype(part.dtype).itemsize

@@ -1,7 +1,7 @@
-"""Which form of the network each OpenCV gets: the table, and nothing that is not measured.
+"""The profile of each OpenCV version: graph rewrites and settings, chosen by measurement.
 
-Every row's figures come from `python -m benchmarks.network`. An OpenCV that stands in no row, and
-every device but the CPU, gets the plain graph, which any importer reads.
+The figures come from `python -m benchmarks.network`. An OpenCV version that is not in the table,
+and every device except the CPU, gets the plain graph, which any ONNX importer reads.
 """
 
 from __future__ import annotations
@@ -10,29 +10,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .._opencv import opencv_version
-from .device import Handover, classic_engine_forced
+from .device import classic_engine_forced
 from .graph import Graph, Node
-from .rewrites.dilation import mosaic, stacked_winograd
-from .rewrites.head import head_as_products
+from .loading import LoadMode
+from .rewrites.dilation import space_to_batch_tiled, space_to_batch_winograd
+from .rewrites.head import head_to_gemm
 from .rewrites.winograd import winograd
 
-__all__ = ["PLAIN", "TABLE", "Choice", "for_device"]
+__all__ = ["DEFAULT_PROFILE", "PROFILES", "Profile", "ProfileRow", "select_profile"]
 
 Rewrite = Callable[[Graph], Graph]
 
-# OpenCV reads a graph in a time that grows with the square of its nodes; zhang2016 becomes 1062.
+# OpenCV's time to read a graph grows with the square of its nodes; zhang2016 becomes 1062 nodes.
 MAX_NODES = 4000
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The rewrites that a graph goes through, in order, and how OpenCV gets and runs it."""
+class Profile:
+    """How a graph is rewritten, passed to OpenCV and run.
+
+    Attributes
+    ----------
+    rewrites : tuple of callable
+        Rewrites of the graph, applied in order.
+    load_mode : LoadMode
+        How the graph is passed to `cv2.dnn`.
+    opencv_winograd : bool
+        Let OpenCV 4 use its own Winograd convolution (for undilated 3x3 layers).
+    """
 
     rewrites: tuple[Rewrite, ...] = ()
-    handover: Handover = "buffer"
-    winograd: bool = True  # OpenCV 4's own, for undilated 3x3 layers
+    load_mode: LoadMode = "buffer"
+    opencv_winograd: bool = True
 
     def rewrite(self, graph: Graph) -> Graph:
+        """Return the rewritten graph, or the graph itself if that has more than `MAX_NODES`."""
         rewritten = graph
         for rewrite in self.rewrites:
             rewritten = rewrite(rewritten)
@@ -40,51 +52,64 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured as best for the OpenCV versions from `first` to `last`, (major, minor)."""
+class ProfileRow:
+    """The best measured profiles of a range of OpenCV versions.
 
-    first: tuple[int, int]
-    last: tuple[int, int]
-    fast: Choice
-    low_memory: Choice
+    Attributes
+    ----------
+    min_version, max_version : (int, int)
+        First and last OpenCV version (major, minor).
+    fast : Profile
+        The least time.
+    low_memory : Profile
+        The least memory.
+    """
+
+    min_version: tuple[int, int]
+    max_version: tuple[int, int]
+    fast: Profile
+    low_memory: Profile
 
 
-def pays_as_products(node: Node, channels: int) -> bool:
-    """Tell which layers are faster as MatMuls than as OpenCV 5.0's own convolutions.
+def prefers_winograd(node: Node, channels: int) -> bool:
+    """Return True if a layer is faster as matrix products than as OpenCV 5.0's convolution.
 
-    With fewer channels, the transforms of the tiles eat up what the products gain. From 64 on, the
-    network would gain 3 % and take 25 MB more.
+    With few input channels, the tile transforms cost more than the products save. With a limit of
+    64 in place of 96, the network would gain 3 % and take 25 MB more.
     """
     if node.op == "ConvTranspose":
         return True
     return channels >= (96 if node.integers("strides") == (1, 1) else 256)
 
 
-PLAIN = Choice()
-TABLE = (
-    # Half the time of the plain graph: OpenCV 4's own Winograd takes undilated layers alone. The
-    # head saves lite a seventh of its time and zhang2016 nothing.
-    Row(
+DEFAULT_PROFILE = Profile()
+PROFILES = (
+    # Takes half the time of the plain graph, because OpenCV 4's own Winograd convolution takes
+    # undilated layers only. The Gemm head saves lite a seventh of its time and zhang2016 nothing.
+    ProfileRow(
         (4, 10),
         (4, 14),
-        Choice((mosaic, head_as_products)),
-        Choice(handover="file", winograd=False),
+        fast=Profile((space_to_batch_tiled, head_to_gemm)),
+        low_memory=Profile(load_mode="file", opencv_winograd=False),
     ),
-    # Two fifths of the time of the plain graph on the default engine, which has no Winograd.
-    Row(
+    # Takes two fifths of the time of the plain graph on the default engine, which has no Winograd.
+    ProfileRow(
         (5, 0),
         (5, 0),
-        Choice((stacked_winograd, winograd(pays_as_products), head_as_products), "external"),
-        Choice(handover="external", winograd=False),
+        fast=Profile(
+            (space_to_batch_winograd, winograd(prefers_winograd), head_to_gemm),
+            load_mode="external",
+        ),
+        low_memory=Profile(load_mode="external", opencv_winograd=False),
     ),
 )
 
 
-def for_device(name: str, *, low_memory: bool) -> Choice:
-    """Return what was measured as best for a device and this OpenCV, else the plain graph."""
+def select_profile(device: str, *, low_memory: bool) -> Profile:
+    """Return the best measured profile of this OpenCV for a device, else the plain graph's."""
     version = opencv_version()
-    if name == "cpu" and not classic_engine_forced():
-        for row in TABLE:
-            if row.first <= version <= row.last:
+    if device == "cpu" and not classic_engine_forced():
+        for row in PROFILES:
+            if row.min_version <= version <= row.max_version:
                 return row.low_memory if low_memory else row.fast
-    return Choice(winograd=False) if low_memory else PLAIN
+    return Profile(opencv_winograd=False) if low_memory else DEFAULT_PROFILE

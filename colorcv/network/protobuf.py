@@ -1,7 +1,7 @@
-"""Protobuf wire format, reading and writing, without a schema.
+"""Protobuf wire format: a reader of mapped files, and encoders of tags and varints.
 
-Reading works on a memory map and copies nothing: what is length-delimited comes back as a `Span`
-of positions. See https://protobuf.dev/programming-guides/encoding/.
+Works without a schema and without copies: length-delimited fields come back as a `Span` of byte
+positions. See https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -15,25 +15,45 @@ import numpy.typing as npt
 
 from ..errors import ModelFormatError
 
-__all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "Field", "Reader", "Span", "key", "varint"]
+__all__ = [
+    "BYTES",
+    "FIXED32",
+    "FIXED64",
+    "VARINT",
+    "Field",
+    "Reader",
+    "Span",
+    "encode_tag",
+    "encode_varint",
+]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-# More than any network has; it bounds the time and memory that a file of nothing but fields takes.
-MAX_FIELDS = 50_000
+MAX_FIELDS = 50_000  # per file, far above any network's; bounds the time and memory of parsing
+MAX_SHAPE_DIMS = 64
+MAX_NAME_BYTES = 1000
 
 
 class Span(NamedTuple):
-    """A stretch of the file: the positions of its first byte and of the byte after its last."""
+    """A range of the file: the positions of its first byte and of the byte after its last."""
 
     start: int
     stop: int
 
 
 class Field(NamedTuple):
-    """One field: number, wire type, value, and the span of its bytes.
+    """One field of a message.
 
-    `value` is a varint's value; for a run of fixed-width values the bytes of each one's key.
+    Attributes
+    ----------
+    number : int
+        The field's number.
+    kind : int
+        Its wire type.
+    value : int
+        Of a varint, its value; of a run of fixed-width values, the bytes of each one's tag.
+    span : Span
+        Its content; of a run of fixed-width values, the whole run with its tags.
     """
 
     number: int
@@ -43,32 +63,42 @@ class Field(NamedTuple):
 
 
 class Reader:
-    """Walks the fields of a mapped file, within its bounds and within a budget of fields."""
+    """Iterates over the fields of a mapped file; checks bounds and the number of fields.
 
-    def __init__(self, data: mmap.mmap | bytes, where: str) -> None:
+    Parameters
+    ----------
+    data : mmap or bytes
+    location : str
+        The file's path, for error messages.
+    """
+
+    def __init__(self, data: mmap.mmap | bytes, location: str) -> None:
         self.data = data
-        self.where = where
-        self._budget = MAX_FIELDS
+        self.location = location
+        self._fields_left = MAX_FIELDS
 
     @property
     def whole(self) -> Span:
+        """The whole file."""
         return Span(0, len(self.data))
 
     def fields(self, span: Span) -> Iterator[Field]:
-        """Give the fields of the message in a span, in order.
+        """Yield the fields of a message in order.
 
-        A run of unpacked fixed-width values with the same key comes back as one `Field`, whose
-        span covers the run, keys and all: see `values`.
+        Consecutive unpacked fixed-width values with the same tag are yielded as one `Field`: see
+        `values`.
         """
         position = span.start
         while position < span.stop:
-            self._spend()
+            self._count_field()
             start = position
             tag, position = self._varint(position, span.stop)
             number, kind = tag >> 3, tag & 7
             value = 0
             if not 0 < number < 1 << 29:
-                raise ModelFormatError(f"{self.where}: no protobuf: field {number} at byte {start}")
+                raise ModelFormatError(
+                    f"{self.location}: no protobuf: field {number} at byte {start}"
+                )
             first = position
             if kind == VARINT:
                 value, position = self._varint(position, span.stop)
@@ -80,29 +110,31 @@ class Reader:
                 position = self._run_end(start, position, span.stop, 4 if kind == FIXED32 else 8)
             else:
                 raise ModelFormatError(
-                    f"{self.where}: no protobuf: wire type {kind} at byte {start}"
+                    f"{self.location}: no protobuf: wire type {kind} at byte {start}"
                 )
             if position > span.stop:
                 raise ModelFormatError(
-                    f"{self.where}: truncated: field {number} at byte {start} needs bytes up to "
+                    f"{self.location}: truncated: field {number} at byte {start} needs bytes up to "
                     f"{position}, but {span.stop} is the end"
                 )
             yield Field(number, kind, value, Span(first, position))
 
     def text(self, span: Span) -> str:
-        """Return a span as text (names; at most 1000 bytes are taken as a name)."""
-        if span.stop - span.start > 1000:
-            raise ModelFormatError(f"{self.where}: a name of {span.stop - span.start} bytes")
+        """Return a name of at most 1000 bytes as text."""
+        if span.stop - span.start > MAX_NAME_BYTES:
+            raise ModelFormatError(f"{self.location}: a name of {span.stop - span.start} bytes")
         return bytes(self.data[span.start : span.stop]).decode("utf-8", "backslashreplace")
 
     def varints(self, span: Span) -> list[int]:
-        """Return the values of a packed field; 64 at most, for shapes have few."""
+        """Return the values of a packed shape, at most 64."""
         values: list[int] = []
         position = span.start
         while position < span.stop:
-            if len(values) == 64:
-                raise ModelFormatError(f"{self.where}: a shape of more than 64 dimensions")
-            self._spend()
+            if len(values) == MAX_SHAPE_DIMS:
+                raise ModelFormatError(
+                    f"{self.location}: a shape of more than {MAX_SHAPE_DIMS} dimensions"
+                )
+            self._count_field()
             value, position = self._varint(position, span.stop)
             values.append(value)
         return values
@@ -114,18 +146,18 @@ class Reader:
         if field.kind == BYTES:
             if (stop - start) % item.itemsize:
                 raise ModelFormatError(
-                    f"{self.where}: {stop - start} bytes are no whole number of {item} values"
+                    f"{self.location}: {stop - start} bytes are no whole number of {item} values"
                 )
             return np.frombuffer(self.data, item, (stop - start) // item.itemsize, start)
-        record = np.dtype([("key", np.uint8, (field.value,)), ("value", item)])
+        record = np.dtype([("tag", np.uint8, (field.value,)), ("value", item)])
         count = (stop - start) // record.itemsize
         values: npt.NDArray[np.generic] = np.frombuffer(self.data, record, count, start)["value"]
         return values
 
-    def _spend(self) -> None:
-        self._budget -= 1
-        if self._budget < 0:
-            raise ModelFormatError(f"{self.where}: more than {MAX_FIELDS} fields")
+    def _count_field(self) -> None:
+        self._fields_left -= 1
+        if self._fields_left < 0:
+            raise ModelFormatError(f"{self.location}: more than {MAX_FIELDS} fields")
 
     def _varint(self, position: int, stop: int) -> tuple[int, int]:
         value = shift = 0
@@ -137,31 +169,32 @@ class Reader:
                 return value & 0xFFFFFFFFFFFFFFFF, position
             shift += 7
             if shift >= 70:
-                raise ModelFormatError(f"{self.where}: no protobuf: a number without an end")
-        raise ModelFormatError(f"{self.where}: truncated: a number ends at byte {stop}")
+                raise ModelFormatError(f"{self.location}: no protobuf: a number without an end")
+        raise ModelFormatError(f"{self.location}: truncated: a number ends at byte {stop}")
 
-    def _run_end(self, start: int, after_key: int, stop: int, width: int) -> int:
-        """Find where a run of values with the same key ends, without a loop over the values."""
-        size = after_key - start + width
+    def _run_end(self, start: int, after_tag: int, stop: int, width: int) -> int:
+        """Return the end of a run of values with the same tag, without a loop over the values."""
+        size = after_tag - start + width
         count = (stop - start) // size
-        if count <= 1 or after_key - start > 5:
-            return after_key + width
-        pattern = np.frombuffer(self.data, np.uint8, after_key - start, start)
+        if count <= 1 or after_tag - start > 5:
+            return after_tag + width
+        pattern = np.frombuffer(self.data, np.uint8, after_tag - start, start)
         done = 1
-        ahead = 64  # little at first: a file of nothing but short runs must not cost a block each
+        # Blocks grow from 64 values, so that a file of many short runs costs little for each.
+        block_size = 64
         while done < count:
-            block = min(count - done, ahead)
-            ahead = min(4 * ahead, 1 << 16)
+            block = min(count - done, block_size)
+            block_size = min(4 * block_size, 1 << 16)
             rows = np.frombuffer(self.data, np.uint8, block * size, start + done * size)
-            same = (rows.reshape(block, size)[:, : after_key - start] == pattern).all(axis=1)
+            same = (rows.reshape(block, size)[:, : after_tag - start] == pattern).all(axis=1)
             if not same.all():
                 return start + (done + int(np.argmin(same))) * size
             done += block
         return start + count * size
 
 
-def varint(value: int) -> bytes:
-    """Encode a number; negative ones as 64-bit two's complement."""
+def encode_varint(value: int) -> bytes:
+    """Encode an integer as a varint; negative ones as 64-bit two's complement."""
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
@@ -171,6 +204,6 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def key(number: int, kind: int) -> bytes:
-    """Encode a field's key."""
-    return varint(number << 3 | kind)
+def encode_tag(number: int, kind: int) -> bytes:
+    """Encode the tag of a field: its number and wire type."""
+    return encode_varint(number << 3 | kind)

@@ -16,7 +16,7 @@ import pytest
 
 from colorcv import network
 from colorcv.errors import DeviceError, OptionError
-from colorcv.network import device
+from colorcv.network import device, loading
 from tests.reference import small
 from tests.reference.caffe_writer import sample_lightness
 
@@ -186,7 +186,7 @@ def test_the_temporary_file_for_the_classic_engine(
     cuda(right)
     folder = tmp_path / "tmp"
     folder.mkdir()
-    monkeypatch.setattr(device.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(loading.tempfile, "tempdir", str(folder))
     load(tmp_path, "cuda")
     assert not list(folder.iterdir())
     folder.rmdir()

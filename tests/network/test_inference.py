@@ -122,7 +122,7 @@ def test_another_size_and_temperature(seeded: Seeded) -> None:
 
 
 def test_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "LARGE", 1)
+    monkeypatch.setattr(onnx, "MIN_EXTERNAL", 1)
     folder = tmp_path / "größe 大 ' %s"
     folder.mkdir()
     lightness = caffe_writer.sample_lightness((16, 24))
@@ -236,5 +236,5 @@ def test_neither_file_nor_onnx_is_held(seeded: Seeded) -> None:
 
 def test_the_plain_graph_is_what_an_unknown_opencv_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "6.1.0")
-    assert profiles.for_device("cpu", low_memory=False).rewrites == ()
-    assert profiles.for_device("cuda", low_memory=False).rewrites == ()
+    assert profiles.select_profile("cpu", low_memory=False).rewrites == ()
+    assert profiles.select_profile("cuda", low_memory=False).rewrites == ()

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from colorcv import network
 from colorcv.errors import DeviceError
-from colorcv.network import device, onnx, profiles
+from colorcv.network import loading, onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node, constant
 from tests.reference import small
@@ -62,7 +62,7 @@ def test_written_to_a_file_it_is_the_same(tmp_path: Path, encoding: str) -> None
 
 
 def test_what_stays_in_the_caffemodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "LARGE", 100)
+    monkeypatch.setattr(onnx, "MIN_EXTERNAL", 100)
     graph = build(tmp_path)
     whole = reference.load_from_string(onnx.encode(graph).tobytes())
     model = reference.load_from_string(onnx.encode(graph, external=True).tobytes())
@@ -84,29 +84,29 @@ def test_what_stays_in_the_caffemodel(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_cannot_stay_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    monkeypatch.setattr(onnx, "LARGE", 100)
+    monkeypatch.setattr(onnx, "MIN_EXTERNAL", 100)
     graph = build(tmp_path, encoding)
     assert onnx.encode(graph, external=True).tobytes() == onnx.encode(graph).tobytes()
 
 
-@pytest.mark.parametrize("handover", ["file", "external"])
+@pytest.mark.parametrize("load_mode", ["file", "external"])
 def test_a_handover_that_fails_costs_memory_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handover: device.Handover
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_mode: loading.LoadMode
 ) -> None:
     tried: list[str] = []
-    read_net = device.read_net
+    load_net = loading.load_net
 
     def read(make_graph, name, form="buffer"):  # type: ignore[no-untyped-def]
         tried.append(form)
         if form != "buffer":
             raise DeviceError("no room")
-        return read_net(make_graph, name, form)
+        return load_net(make_graph, name, form)
 
-    monkeypatch.setattr(device, "read_net", read)
+    monkeypatch.setattr(loading, "load_net", read)
     monkeypatch.setattr(
-        profiles, "for_device", lambda name, low_memory: profiles.Choice(handover=handover)
+        profiles, "select_profile", lambda device, low_memory: profiles.Profile(load_mode=load_mode)
     )
     lightness = sample_lightness((16, 24))
     net = network.load(*small.write(tmp_path), device="cpu")
-    assert tried == [handover, "buffer"]
+    assert tried == [load_mode, "buffer"]
     np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from colorcv.errors import ModelFormatError
 from colorcv.network import protobuf
-from colorcv.network.protobuf import BYTES, FIXED32, FIXED64, VARINT, Reader, key, varint
+from colorcv.network.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    Reader,
+    encode_tag,
+    encode_varint,
+)
 
 
 def read(data: bytes) -> list[protobuf.Field]:
@@ -19,17 +27,17 @@ def read(data: bytes) -> list[protobuf.Field]:
 
 @given(st.integers(0, 2**64 - 1))
 def test_numbers_come_back(value: int) -> None:
-    (field,) = read(key(3, VARINT) + varint(value))
+    (field,) = read(encode_tag(3, VARINT) + encode_varint(value))
     assert field[:3] == (3, VARINT, value)
 
 
 def test_known_encodings() -> None:
     # The examples of protobuf's own documentation: 150 in field 1, "testing" in field 2.
-    assert key(1, VARINT) + varint(150) == bytes.fromhex("089601")
+    assert encode_tag(1, VARINT) + encode_varint(150) == bytes.fromhex("089601")
     (field,) = read(bytes.fromhex("120774657374696e67"))
     assert field.number == 2
     assert Reader(bytes.fromhex("120774657374696e67"), "t").text(field.span) == "testing"
-    assert varint(-1) == b"\xff" * 9 + b"\x01"
+    assert encode_varint(-1) == b"\xff" * 9 + b"\x01"
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(FIXED32, "<f4"), (FIXED64, "<f8")])
@@ -37,8 +45,13 @@ def test_known_encodings() -> None:
 @pytest.mark.parametrize("number", [5, 2000])
 def test_a_run_of_values_is_one_field(kind: int, dtype: str, count: int, number: int) -> None:
     values = np.arange(count).astype(dtype)
-    run = b"".join(key(number, kind) + v.tobytes() for v in values)
-    after = key(number + 1, kind) + values[:1].tobytes() + key(1, VARINT) + varint(9)
+    run = b"".join(encode_tag(number, kind) + v.tobytes() for v in values)
+    after = (
+        encode_tag(number + 1, kind)
+        + values[:1].tobytes()
+        + encode_tag(1, VARINT)
+        + encode_varint(9)
+    )
     data = run + after
     reader = Reader(data, "t")
     first, second, third = reader.fields(reader.whole)
@@ -59,13 +72,16 @@ def test_a_run_with_a_key_longer_than_needed() -> None:
     [
         (b"\x80", "truncated: a number ends at byte 1"),
         (b"\x80" * 11, "number without an end"),
-        (key(1, BYTES) + varint(5) + b"abc", "truncated: field 1 at byte 0 needs bytes up to 7"),
-        (key(1, BYTES) + varint(2**64 - 1), "truncated"),
-        (key(1, FIXED32) + b"abc", "truncated"),
-        (key(1, FIXED64) * 2 + b"abcdef", "truncated"),
+        (
+            encode_tag(1, BYTES) + encode_varint(5) + b"abc",
+            "truncated: field 1 at byte 0 needs bytes up to 7",
+        ),
+        (encode_tag(1, BYTES) + encode_varint(2**64 - 1), "truncated"),
+        (encode_tag(1, FIXED32) + b"abc", "truncated"),
+        (encode_tag(1, FIXED64) * 2 + b"abcdef", "truncated"),
         (b"\x00\x00", "field 0"),
-        (key(1, 3), "wire type 3"),
-        (key(1, 6), "wire type 6"),
+        (encode_tag(1, 3), "wire type 3"),
+        (encode_tag(1, 6), "wire type 6"),
         (b"\x08\x00" * (protobuf.MAX_FIELDS + 1), f"more than {protobuf.MAX_FIELDS} fields"),
     ],
 )

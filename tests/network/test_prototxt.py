@@ -85,7 +85,7 @@ def test_refused(text: str, why: str) -> None:
         ("b: 1", lambda m: m.string("a"), "a is missing"),
         ("b: 1", lambda m: m.integer("a"), "a is missing"),
         ("a: perhaps", lambda m: m.flag("a", True), "true or false"),
-        ("a: 1 c: 2", lambda m: m.only("a", "b"), "'c' is not understood"),
+        ("a: 1 c: 2", lambda m: m.allow_fields("a", "b"), "'c' is not understood"),
     ],
 )
 def test_asked_for_what_is_not_there(text, ask, why) -> None:  # type: ignore[no-untyped-def]

@@ -67,6 +67,13 @@ NETS = {
     "dilation 3, and 2 after it": conv("a", "data_l", 6, "kernel_size: 3 pad: 3 dilation: 3")
     + point("r", "a", "ReLU")
     + conv("last", "r", 4, DILATED),
+    "dilation 3, and 2 right after it": conv("a", "data_l", 6, "kernel_size: 3 pad: 3 dilation: 3")
+    + conv("last", "a", 4, DILATED),
+    "one tensor read with dilation 2, 3 and 2": conv("a", "data_l", 6, SAME)
+    + conv("b", "a", 4, DILATED)
+    + conv("c", "a", 4, "kernel_size: 3 pad: 3 dilation: 3")
+    + conv("d", "a", 4, DILATED)
+    + 'layer { name: "last" type: "Eltwise" bottom: "b" bottom: "c" bottom: "d" top: "last" }\n',
     "what stays as it is": conv("a", "data_l", 6, "kernel_size: 5 pad: 2")
     + conv("b", "a", 6, SAME + " group: 2")
     + conv("c", "b", 6, "kernel_size: 3 pad: 1 dilation: 2")
@@ -75,13 +82,13 @@ NETS = {
 SIZES = [(12, 24), (18, 30)]
 
 REWRITES: dict[str, Callable[[Graph], Graph]] = {
-    "mosaic": dilation.mosaic,
-    "stacked winograd": dilation.stacked_winograd,
+    "space_to_batch_tiled": dilation.space_to_batch_tiled,
+    "stacked winograd": dilation.space_to_batch_winograd,
     "winograd": winograd.winograd(lambda node, channels: True),
-    "head": head.head_as_products,
-    "all for 4": lambda graph: head.head_as_products(dilation.mosaic(graph)),
-    "all for 5": lambda graph: head.head_as_products(
-        winograd.winograd(lambda node, channels: True)(dilation.stacked_winograd(graph))
+    "head": head.head_to_gemm,
+    "all for 4": lambda graph: head.head_to_gemm(dilation.space_to_batch_tiled(graph)),
+    "all for 5": lambda graph: head.head_to_gemm(
+        winograd.winograd(lambda node, channels: True)(dilation.space_to_batch_winograd(graph))
     ),
 }
 
@@ -121,6 +128,7 @@ def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, 
     graph = build(tmp_path, name, size)
     rewritten = REWRITES[rewrite](graph)
     assert rewritten.output_shape == graph.output_shape
+    assert len({node.name for node in rewritten.nodes}) == len(rewritten.nodes)
     lightness = sample_lightness(size)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
     found = onnx_reference.run_ab(onnx.encode(rewritten), lightness)
@@ -131,7 +139,7 @@ def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, 
 @pytest.mark.parametrize("name", NETS)
 def test_this_opencv_runs_its_own_form(tmp_path: Path, name: str) -> None:
     graph = build(tmp_path, name, (18, 30))
-    chosen = profiles.for_device("cpu", low_memory=False)
+    chosen = profiles.select_profile("cpu", low_memory=False)
     lightness = sample_lightness((18, 30))
     net = cv2.dnn.readNetFromONNX(onnx.encode(chosen.rewrite(graph)))
     net.setInput((lightness - 50)[None, None])
@@ -146,7 +154,7 @@ def ops(graph: Graph) -> list[str]:
 
 def test_a_run_crosses_over_once(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (12, 24))
-    rewritten = dilation.mosaic(graph)
+    rewritten = dilation.space_to_batch_tiled(graph)
     assert ops(rewritten).count("Transpose") == 2
     assert ops(rewritten).count("Conv") == ops(graph).count("Conv")
     masks = [node for node in rewritten.nodes if node.op == "Mul" and "masked" in node.name]
@@ -162,7 +170,7 @@ def test_no_convolution_is_left(tmp_path: Path) -> None:
     assert "Conv" not in ops(rewritten)
 
 
-@pytest.mark.parametrize("rewrite", ["mosaic", "stacked winograd", "winograd"])
+@pytest.mark.parametrize("rewrite", ["space_to_batch_tiled", "stacked winograd", "winograd"])
 def test_layers_without_a_form_are_not_touched(tmp_path: Path, rewrite: str) -> None:
     graph = build(tmp_path, "what stays as it is", (12, 24))
     assert REWRITES[rewrite](graph).nodes == graph.nodes
@@ -170,17 +178,17 @@ def test_layers_without_a_form_are_not_touched(tmp_path: Path, rewrite: str) -> 
 
 def test_a_head_that_is_read_elsewhere_stays(tmp_path: Path) -> None:
     graph = build(tmp_path, "plain 3x3", (12, 24))
-    assert ops(head.head_as_products(graph))[-6:-1] == [
+    assert ops(head.head_to_gemm(graph))[-6:-1] == [
         "Reshape", "Gemm", "Softmax", "Gemm", "Transpose"
     ]  # fmt: skip
     spy = Node("Relu", "spy", ("class8_313_rh",), graph.shape("class8_313_rh"))
-    watched = graph.rebuilt([*graph.nodes, spy])
-    assert head.head_as_products(watched) is watched
+    watched = graph.replaced([*graph.nodes, spy])
+    assert head.head_to_gemm(watched) is watched
 
 
 def test_planes_that_a_dilation_does_not_divide_stay(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (13, 24))
-    assert dilation.mosaic(graph).nodes == graph.nodes
+    assert dilation.space_to_batch_tiled(graph).nodes == graph.nodes
 
 
 @pytest.mark.parametrize(
@@ -200,11 +208,11 @@ def test_planes_that_a_dilation_does_not_divide_stay(tmp_path: Path) -> None:
     ],
 )
 def test_forms_on_one_side(form: Any, taps: int, output: Any) -> None:
-    found = winograd.FORMS[form]
+    found = winograd.TRANSFORMS[form]
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal(found.take), rng.standard_normal(taps)
-    outputs = found.back @ ((found.kernel @ w) * (found.forth @ x))
-    expected = [output(x, w, y) for y in range(found.give)]
+    x, w = rng.standard_normal(found.tile_in), rng.standard_normal(taps)
+    outputs = found.output_transform @ ((found.kernel_transform @ w) * (found.input_transform @ x))
+    expected = [output(x, w, y) for y in range(found.tile_out)]
     np.testing.assert_allclose(outputs, expected, atol=1e-12)
 
 
@@ -233,14 +241,14 @@ def test_the_table(
     monkeypatch: pytest.MonkeyPatch, version: str, rewrites: int, low_handover: str
 ) -> None:
     monkeypatch.setattr(cv2, "__version__", version)
-    assert len(profiles.for_device("cpu", low_memory=False).rewrites) == rewrites
-    low = profiles.for_device("cpu", low_memory=True)
-    assert (low.rewrites, low.winograd, low.handover) == ((), False, low_handover)
+    assert len(profiles.select_profile("cpu", low_memory=False).rewrites) == rewrites
+    low = profiles.select_profile("cpu", low_memory=True)
+    assert (low.rewrites, low.opencv_winograd, low.load_mode) == ((), False, low_handover)
     for name in ("cuda", "cuda-fp16", "opencl", "opencl-fp16"):
-        assert profiles.for_device(name, low_memory=False) == profiles.PLAIN
+        assert profiles.select_profile(name, low_memory=False) == profiles.DEFAULT_PROFILE
 
 
 def test_the_classic_engine_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
     monkeypatch.setenv("OPENCV_FORCE_DNN_ENGINE", "1")
-    assert profiles.for_device("cpu", low_memory=False) == profiles.PLAIN
+    assert profiles.select_profile("cpu", low_memory=False) == profiles.DEFAULT_PROFILE

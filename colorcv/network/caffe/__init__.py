@@ -1,1 +1,1 @@
-"""Reading Caffe networks: prototxt, caffemodel and the centres in ab."""
+"""Import of Caffe networks: prototxt, caffemodel and the centres of the ab bins."""

@@ -1,4 +1,4 @@
-"""Caffe's weights file: the layers of a NetParameter with their blobs, as views into the file.
+"""Reader of caffemodel files: the blobs of each layer, as views into the mapped file.
 
 Field numbers are those of caffe.proto (BSD 2-Clause, the Berkeley Vision and Learning Center) and
 of OpenCV's extension of it for half precision (raw_data_type, raw_data).
@@ -14,31 +14,39 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ModelFormatError
-from ..protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Reader, Span
+from ..protobuf import BYTES, FIXED32, FIXED64, MAX_SHAPE_DIMS, VARINT, Field, Reader, Span
 from .files import map_file
 
 __all__ = ["Blob", "read"]
 
 _NET_LAYERS_V1, _NET_LAYER = 2, 100
 _LAYER_NAME, _LAYER_BLOBS = 1, 7
-_OLD_SHAPE, _SHAPE = (1, 2, 3, 4), 7
+_OLD_SHAPE, _SHAPE, _RAW_TYPE = (1, 2, 3, 4), 7, 10
+_DATA_FLOAT, _DATA_DOUBLE, _DATA_RAW = 5, 8, 12
 _RAW_TYPE_FLOAT16 = 2
+_MAX_DIM = 1 << 31
 
-MAX_CHUNKS = 64  # one is usual; each costs a thousand bytes
+MAX_CHUNKS = 64  # packed data fields of one blob; usually one. Each takes 1 kB of memory.
 
-# Where a blob's numbers can stand: field number -> (dtype, wire type of unpacked values).
+# Data field of a blob -> (dtype, wire type of unpacked values)
 _DATA: dict[int, tuple[npt.DTypeLike, int]] = {
-    5: ("<f4", FIXED32),
-    8: ("<f8", FIXED64),
-    12: ("<f2", BYTES),
+    _DATA_FLOAT: ("<f4", FIXED32),
+    _DATA_DOUBLE: ("<f8", FIXED64),
+    _DATA_RAW: ("<f2", BYTES),
 }
 
 
 @dataclass(frozen=True)
 class Blob:
-    """One blob: `values` is flat, float16, 32 or 64, and a view into the mapped file.
+    """One array of weights.
 
-    `offset` is where in the file they stand, in bytes, where they stand there as plain float32.
+    Attributes
+    ----------
+    shape : tuple of int
+    values : (size,) float16, float32 or float64
+        A view into the mapped file.
+    offset : int, optional
+        Byte offset of the values in the file, if they are stored there as packed float32.
     """
 
     shape: tuple[int, ...]
@@ -47,19 +55,18 @@ class Blob:
 
 
 def read(path: Path) -> dict[str, list[Blob]]:
-    """Read a caffemodel: for each layer that has blobs, its name and the blobs.
+    """Read the blobs of a caffemodel, by the name of their layer.
 
-    The file is mapped, not read: it stays open for as long as any of the blobs lives.
+    The file is mapped, not read, and stays open while any of the blobs exists.
 
     Raises
     ------
     ModelFormatError
-        The file cannot be read, is truncated or foreign, or holds V1 layers only.
+        The file cannot be read, is truncated, is not a caffemodel, or has V1 layers only.
     """
-    data = map_file(path, "caffemodel")
-    reader = Reader(data, str(path))
+    reader = Reader(map_file(path, "caffemodel"), str(path))
     layers: dict[str, list[Blob]] = {}
-    old_layers = 0
+    has_v1_layers = False
     for field in reader.fields(reader.whole):
         if field.number == _NET_LAYER and field.kind == BYTES:
             name, blobs = _layer(reader, field.span)
@@ -69,12 +76,12 @@ def read(path: Path) -> dict[str, list[Blob]]:
                 raise ModelFormatError(f"{path}: the layer {name!r} has blobs twice")
             layers[name] = blobs
         elif field.number == _NET_LAYERS_V1:
-            old_layers += 1
+            has_v1_layers = True
     if not layers:
         raise ModelFormatError(
             f"{path}: this caffemodel has V1 layers only (Caffe before 2014), which cannot hold "
             "this network: convert it with Caffe's upgrade_net_proto_binary"
-            if old_layers
+            if has_v1_layers
             else f"{path}: this is no caffemodel with weights: no layer in it has blobs"
         )
     return layers
@@ -88,44 +95,50 @@ def _layer(reader: Reader, span: Span) -> tuple[str, list[Blob]]:
             name = reader.text(field.span)
         elif field.number == _LAYER_BLOBS and field.kind == BYTES:
             spans.append(field.span)
-    where = f"{reader.where}: layer {name!r}"
-    return name, [_blob(reader, s, f"{where}, blob {i}") for i, s in enumerate(spans)]
+    location = f"{reader.location}: layer {name!r}"
+    return name, [
+        _blob(reader, blob_span, f"{location}, blob {index}")
+        for index, blob_span in enumerate(spans)
+    ]
 
 
-def _blob(reader: Reader, span: Span, where: str) -> Blob:
+def _blob(reader: Reader, span: Span, location: str) -> Blob:
     old_shape = [0, 0, 0, 0]
     shape: list[int] | None = None
     chunks: list[npt.NDArray[np.floating]] = []
-    source = raw_type = offset = None
+    data_field = raw_type = offset = None
     for field in reader.fields(span):
         if field.number in _OLD_SHAPE and field.kind == VARINT:
             old_shape[field.number - 1] = field.value
         elif field.number == _SHAPE and field.kind == BYTES:
             shape = _shape(reader, field.span)
-        elif field.number == 10 and field.kind == VARINT:
+        elif field.number == _RAW_TYPE and field.kind == VARINT:
             raw_type = field.value
         elif field.number in _DATA:
             dtype, unpacked_kind = _DATA[field.number]
             if field.kind not in (BYTES, unpacked_kind):
-                raise ModelFormatError(f"{where}: its numbers have wire type {field.kind}")
-            if source not in (None, field.number):
-                raise ModelFormatError(f"{where}: its numbers stand there twice, in two forms")
-            source = field.number
-            offset = field.span.start if (field.number, field.kind) == (5, BYTES) else None
+                raise ModelFormatError(f"{location}: its numbers have wire type {field.kind}")
+            if data_field not in (None, field.number):
+                raise ModelFormatError(f"{location}: its numbers stand there twice, in two forms")
+            data_field = field.number
+            is_packed_float32 = (field.number, field.kind) == (_DATA_FLOAT, BYTES)
+            offset = field.span.start if is_packed_float32 else None
             chunks.append(_floats(reader, field, dtype))
             if len(chunks) > MAX_CHUNKS:
-                raise ModelFormatError(f"{where}: its numbers stand in more than {MAX_CHUNKS} runs")
-    if source == 12 and raw_type != _RAW_TYPE_FLOAT16:
+                raise ModelFormatError(
+                    f"{location}: its numbers stand in more than {MAX_CHUNKS} runs"
+                )
+    if data_field == _DATA_RAW and raw_type != _RAW_TYPE_FLOAT16:
         raise ModelFormatError(
-            f"{where}: raw data of type {raw_type}, only {_RAW_TYPE_FLOAT16} (float16) is taken"
+            f"{location}: raw data of type {raw_type}, only {_RAW_TYPE_FLOAT16} (float16) is taken"
         )
     if not chunks:
-        raise ModelFormatError(f"{where}: it holds no numbers")
+        raise ModelFormatError(f"{location}: it holds no numbers")
     values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     if shape is None:
         shape = old_shape if any(old_shape) else [values.size]
-    if any(not 0 < dim < 1 << 31 for dim in shape) or math.prod(shape) != values.size:
-        raise ModelFormatError(f"{where}: shape {tuple(shape)}, but {values.size} numbers")
+    if any(not 0 < dim < _MAX_DIM for dim in shape) or math.prod(shape) != values.size:
+        raise ModelFormatError(f"{location}: shape {tuple(shape)}, but {values.size} numbers")
     return Blob(tuple(shape), values, offset if len(chunks) == 1 else None)
 
 
@@ -139,6 +152,8 @@ def _shape(reader: Reader, span: Span) -> list[int]:
     for field in reader.fields(span):
         if field.number == 1 and field.kind in (VARINT, BYTES):
             shape += [field.value] if field.kind == VARINT else reader.varints(field.span)
-        if len(shape) > 64:
-            raise ModelFormatError(f"{reader.where}: a shape of more than 64 dimensions")
+        if len(shape) > MAX_SHAPE_DIMS:
+            raise ModelFormatError(
+                f"{reader.location}: a shape of more than {MAX_SHAPE_DIMS} dimensions"
+            )
     return shape

@@ -1,7 +1,7 @@
-"""The 313 colours between which the network chooses, from a .npy file.
+"""Reader of the centres of the 313 ab bins, a .npy file.
 
-The header is read here and not by numpy.load: the file can then name no other type or size, and
-nothing in it is ever evaluated or unpickled.
+The header is parsed here and not by `numpy.load`, so that the file cannot name another dtype or a
+larger shape, and nothing in it is evaluated or unpickled.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..._typing import Float32Array
 from ...errors import ModelFormatError
 from .files import read_small
 
@@ -20,18 +20,19 @@ __all__ = ["COUNT", "read"]
 COUNT = 313
 
 _MAX_BYTES = 1 << 16
+_MAX_AB = 128
 _HEADER = re.compile(
     r"\{'descr': '(<[if][48])', 'fortran_order': (True|False), 'shape': \((\d+), (\d+)\), \}\s*"
 )
 
 
-def read(path: Path) -> npt.NDArray[np.float32]:
+def read(path: Path) -> Float32Array:
     """Read the centres: (313, 2) float32, a and b.
 
     Raises
     ------
     ModelFormatError
-        The file cannot be read or does not hold 313 pairs of finite numbers in -128..128.
+        The file cannot be read, or does not hold 313 pairs of finite numbers in -128..128.
     """
     data = read_small(path, "file of centres (.npy)", _MAX_BYTES)
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
@@ -53,6 +54,6 @@ def read(path: Path) -> npt.NDArray[np.float32]:
     numbers = np.frombuffer(data, dtype, offset=stop)
     with np.errstate(over="ignore", invalid="ignore"):
         values = numbers.astype(np.float32)
-    if not (np.abs(values) <= 128).all():
-        raise ModelFormatError(f"{path}: centres should be finite and within -128..128")
+    if not (np.abs(values) <= _MAX_AB).all():
+        raise ModelFormatError(f"{path}: centres should be finite and within -{_MAX_AB}..{_MAX_AB}")
     return values.reshape((COUNT, 2), order="F" if fortran == "True" else "C")

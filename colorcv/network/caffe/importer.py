@@ -1,47 +1,54 @@
-"""A prototxt and its weights as one checked graph.
+"""Import of a Caffe network: prototxt and blobs to a checked graph.
 
-Everything that OpenCV is told has been checked here: what is wrong with the files comes out as a
-`ModelFormatError` that names the layer, never as a crash in native code.
+Everything that is passed to OpenCV is checked here, so that a wrong file is a `ModelFormatError`
+that names the layer, and never a crash in native code.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from ...errors import ModelFormatError, OptionError
-from ..graph import Constant, Graph, Node, Shape
+from ..._typing import Float32Array
+from ...errors import ModelFormatError
+from ..graph import Graph
 from .caffemodel import Blob
-from .layers import AB_LAYER, FLOAT_MAX, LAYERS, SCALE_LAYER
+from .context import MAX_LAYERS, ImportContext, LayerSpec
+from .layers import AB_LAYER, LAYERS, SCALE_LAYER
 from .prototxt import Message
 
-__all__ = ["Builder", "build"]
-
-MAX_LAYERS = 1000
-# Numbers in all the tensors of one run: what a file may ask for by itself (zhang2016 has 30
-# million), and what a caller may by naming a larger input.
-MAX_TENSORS, MAX_ASKED_TENSORS = 1 << 26, 1 << 30
+__all__ = ["build"]
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,200}")
+_COMMON_FIELDS = ("name", "type", "bottom", "top", "param", "phase", "propagate_down")
+_MAX_ELTWISE_INPUTS = 8
 
 
 def build(
     net: Message,
     blobs: Mapping[str, Sequence[Blob]],
-    centers: npt.NDArray[np.float32],
+    centers: Float32Array,
     *,
     weights_file: str,
     input_hw: tuple[int, int] | None = None,
     temperature: float | None = None,
 ) -> Graph:
-    """Turn a parsed prototxt and the blobs of a caffemodel into a graph from lightness to ab.
+    """Build the graph from lightness to ab out of a parsed prototxt and a caffemodel's blobs.
 
-    The 313 `centers`, (313, 2) float32, become the kernel of the last convolution, and 1/T
-    (the value of the filler in the prototxt, or 1/`temperature`) the scale before the softmax.
+    Parameters
+    ----------
+    net : Message
+        The parsed prototxt.
+    blobs : mapping
+        The blobs of each layer of the caffemodel.
+    centers : (313, 2) float32
+        Centres of the ab bins: the kernel of the last convolution.
+    weights_file : str
+        Path of the caffemodel.
+    input_hw : (int, int), optional
+        Rows and columns of the input, in place of the prototxt's.
+    temperature : float, optional
+        T of the annealed mean, in place of the prototxt's 1/T (the scale before the softmax).
 
     Raises
     ------
@@ -50,158 +57,99 @@ def build(
     OptionError
         The network cannot run at `input_hw`.
     """
-    return Builder(net, blobs, centers, weights_file, input_hw, temperature).build()
+    context = ImportContext(
+        blobs,
+        centers,
+        weights_file=weights_file,
+        location=net.location,
+        input_hw=input_hw,
+        temperature=temperature,
+    )
+    tensors: dict[str, str] = {}  # Caffe's name of a tensor -> the graph's
+    for layer, name in _named_layers(net):
+        _convert(context, layer, name, tensors)
+    return _finish(context, net.location)
 
 
-class Builder:
-    """The graph so far, while the layers are turned into nodes in their order."""
-
-    def __init__(
-        self,
-        net: Message,
-        blobs: Mapping[str, Sequence[Blob]],
-        centers: npt.NDArray[np.float32],
-        weights_file: str,
-        input_hw: tuple[int, int] | None,
-        temperature: float | None,
-    ) -> None:
-        self.net = net
-        self.blobs = blobs
-        self.centers = centers
-        self.weights_file = weights_file
-        self.input_hw = input_hw
-        self.temperature = temperature
-        self.input: tuple[str, Shape] | None = None
-        self.nodes: list[Node] = []
-        self.constants: dict[str, Constant] = {}
-        self.tops: dict[str, str] = {}  # Caffe's name of a tensor -> the graph's
-        self.shapes: dict[str, Shape] = {}
-        self.numbers = 0  # in all of them
-        self.steps: dict[str, int] = {}  # input pixels to one pixel of the tensor, at most
-
-    def build(self) -> Graph:
-        layers = self.net.messages("layer")
-        if not layers:
-            raise ModelFormatError(
-                f"{self.net.where}: V1 layers are not taken: convert the prototxt with Caffe's "
-                "upgrade_net_proto_text"
-                if self.net.messages("layers")
-                else f"{self.net.where}: this prototxt has no layers"
-            )
-        if len(layers) > MAX_LAYERS:
-            raise ModelFormatError(f"{self.net.where}: {len(layers)} layers, {MAX_LAYERS} go")
-        for needed, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
-            if not any(layer.fields.get("name") == [needed] for layer in layers):
-                raise ModelFormatError(
-                    f"{self.net.where}: the layer {needed!r}, which holds {holds}, is missing"
-                )
-        names: set[str] = set()
-        for number, layer in enumerate(layers):
-            layer.where = f"{self.net.where}: layer {number + 1}"
-            name = layer.string("name")
-            if not _NAME.fullmatch(name):
-                raise ModelFormatError(
-                    f"{layer.where}: the name {name[:40]!r} should be 1 to 200 letters, digits, "
-                    "'_', '.', '/', '-'"
-                )
-            layer.where = f"{self.net.where}: layer {name!r}"
-            if name in names:
-                raise ModelFormatError(f"{layer.where} stands there twice")
-            names.add(name)
-            self._layer(layer, name)
-        return self._finished()
-
-    def _layer(self, layer: Message, name: str) -> None:
-        kind = layer.string("type")
-        if kind not in LAYERS:
-            raise ModelFormatError(
-                f"{layer.where}: its type {kind!r} is not known; known are {', '.join(LAYERS)}"
-            )
-        convert, parameters, bottoms, tops = LAYERS[kind]
-        if (name == AB_LAYER and kind != "Convolution") or (
-            name == SCALE_LAYER and kind != "Scale"
-        ):
-            raise ModelFormatError(f"{layer.where}: this layer cannot be of type {kind!r}")
-        layer.only("name", "type", "bottom", "top", "param", "phase", "propagate_down", parameters)
-        found = layer.strings("bottom")
-        if not bottoms <= len(found) <= (8 if kind == "Eltwise" else bottoms):
-            raise ModelFormatError(f"{layer.where}: {len(found)} bottoms, {kind} takes {bottoms}")
-        if len(layer.strings("top")) != tops:
-            raise ModelFormatError(f"{layer.where}: {len(layer.strings('top'))} tops, not {tops}")
-        for bottom in found:
-            if bottom not in self.tops:
-                raise ModelFormatError(
-                    f"{layer.where}: its bottom {bottom!r} is made by no layer before it"
-                )
-        for top in layer.strings("top"):
-            if top in self.tops and top not in found:
-                raise ModelFormatError(f"{layer.where}: its top {top!r} is made by another layer")
-        inputs = [self.tops[bottom] for bottom in found]
-        convert(self, layer, name, inputs, layer.message(parameters))
-        for top in layer.strings("top"):
-            self.tops[top] = name
-
-    def _finished(self) -> Graph:
-        if self.input is None or AB_LAYER not in self.shapes:
-            raise ModelFormatError(f"{self.net.where}: {AB_LAYER!r} gives nothing")
-        shape = self.shapes[AB_LAYER]
-        if shape[:2] != (1, 2):
-            raise ModelFormatError(
-                f"{self.net.where}: layer {AB_LAYER!r} gives {shape}, not (1, 2, h, w)"
-            )
-        needed = {AB_LAYER}
-        for node in reversed(self.nodes):
-            if node.name in needed:
-                needed.update(node.inputs)
-        if self.input[0] not in needed:
-            raise ModelFormatError(f"{self.net.where}: {AB_LAYER!r} does not hang on the input")
-        nodes = tuple(node for node in self.nodes if node.name in needed)
-        return Graph(self.input[0], self.input[1], AB_LAYER, nodes, self.constants)
-
-    def add(
-        self, op: str, name: str, inputs: Sequence[str], shape: Shape, **attributes: object
-    ) -> str:
-        self.nodes.append(Node(op, name, tuple(inputs), shape, attributes))  # type: ignore[arg-type]
-        if len(self.nodes) > MAX_LAYERS:
-            raise ModelFormatError(f"{self.net.where}: more than {MAX_LAYERS} operations")
-        self.shapes[name] = shape
-        self.numbers += math.prod(shape)
-        self.steps.setdefault(name, max((self.steps.get(i, 1) for i in inputs), default=1))
-        own = self.input_hw is None
-        if self.numbers > (MAX_TENSORS if own else MAX_ASKED_TENSORS):
-            self.refuse_size(f"{self.net.where}: layer {name!r}: too large a tensor: {shape}")
-        return name
-
-    def refuse_size(self, problem: str) -> None:
-        if self.input_hw is None:
-            raise ModelFormatError(problem)
-        step = max(self.steps.values(), default=1)
-        raise OptionError(
-            f"the network cannot run at {self.input_hw[0]}x{self.input_hw[1]} ({problem}); "
-            f"multiples of {step} go, up to the memory there is"
+def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
+    """Check the list of layers, and yield each with its name."""
+    layers = net.messages("layer")
+    if not layers:
+        raise ModelFormatError(
+            f"{net.location}: V1 layers are not taken: convert the prototxt with Caffe's "
+            "upgrade_net_proto_text"
+            if net.messages("layers")
+            else f"{net.location}: this prototxt has no layers"
         )
+    if len(layers) > MAX_LAYERS:
+        raise ModelFormatError(f"{net.location}: {len(layers)} layers, {MAX_LAYERS} go")
+    for needed, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
+        if not any(layer.fields.get("name") == [needed] for layer in layers):
+            raise ModelFormatError(
+                f"{net.location}: the layer {needed!r}, which holds {holds}, is missing"
+            )
+    names: set[str] = set()
+    for number, layer in enumerate(layers, 1):
+        layer.location = f"{net.location}: layer {number}"
+        name = layer.string("name")
+        if not _NAME.fullmatch(name):
+            raise ModelFormatError(
+                f"{layer.location}: the name {name[:40]!r} should be 1 to 200 letters, digits, "
+                "'_', '.', '/', '-'"
+            )
+        layer.location = f"{net.location}: layer {name!r}"
+        if name in names:
+            raise ModelFormatError(f"{layer.location} stands there twice")
+        names.add(name)
+        yield layer, name
 
-    def blob(self, name: str, index: int, count: int, shape: Shape) -> Constant:
-        """Return one of a layer's `count` blobs, checked for its shape and its numbers."""
-        where = f"{self.weights_file}: layer {name!r}"
-        found = self.blobs.get(name, ())
-        if len(found) != count:
-            raise ModelFormatError(f"{where}: {len(found)} blobs, {count} are needed")
-        blob = found[index]
-        given = tuple(dim for dim in blob.shape if dim != 1)
-        same = blob.shape == shape or (
-            # Old files write a vector as 1x1x1xC.
-            len(shape) == 1 and given == tuple(dim for dim in shape if dim != 1)
+
+def _convert(context: ImportContext, layer: Message, name: str, tensors: dict[str, str]) -> None:
+    """Check a layer's type and tensors, and convert it to nodes."""
+    kind = layer.string("type")
+    if kind not in LAYERS:
+        raise ModelFormatError(
+            f"{layer.location}: its type {kind!r} is not known; known are {', '.join(LAYERS)}"
         )
-        if not same:
-            raise ModelFormatError(f"{where}, blob {index}: shape {blob.shape}, not {shape}")
-        with np.errstate(invalid="ignore"):
-            least, most = float(blob.values.min()), float(blob.values.max())
-        if not (least >= -FLOAT_MAX and most <= FLOAT_MAX):
-            raise ModelFormatError(f"{where}, blob {index}: it holds NaN or infinite numbers")
-        place = None if blob.offset is None else (self.weights_file, blob.offset)
-        return Constant(shape, lambda: blob.values, place=place)
+    layer_type = LAYERS[kind]
+    if (name == AB_LAYER and kind != "Convolution") or (name == SCALE_LAYER and kind != "Scale"):
+        raise ModelFormatError(f"{layer.location}: this layer cannot be of type {kind!r}")
+    layer.allow_fields(*_COMMON_FIELDS, layer_type.params)
+    bottoms, tops = layer.strings("bottom"), layer.strings("top")
+    max_bottoms = _MAX_ELTWISE_INPUTS if kind == "Eltwise" else layer_type.bottoms
+    if not layer_type.bottoms <= len(bottoms) <= max_bottoms:
+        raise ModelFormatError(
+            f"{layer.location}: {len(bottoms)} bottoms, {kind} takes {layer_type.bottoms}"
+        )
+    if len(tops) != layer_type.tops:
+        raise ModelFormatError(f"{layer.location}: {len(tops)} tops, not {layer_type.tops}")
+    for bottom in bottoms:
+        if bottom not in tensors:
+            raise ModelFormatError(
+                f"{layer.location}: its bottom {bottom!r} is made by no layer before it"
+            )
+    for top in tops:
+        if top in tensors and top not in bottoms:
+            raise ModelFormatError(f"{layer.location}: its top {top!r} is made by another layer")
+    inputs = tuple(tensors[bottom] for bottom in bottoms)
+    context.prefix = name
+    layer_type.convert(context, LayerSpec(layer, name, inputs, layer.message(layer_type.params)))
+    for top in tops:
+        tensors[top] = name
 
-    def keep(self, name: str, value: Constant) -> str:
-        self.constants[name] = value
-        return name
+
+def _finish(context: ImportContext, location: str) -> Graph:
+    """Check the output, and return the graph without the nodes that do not lead to it."""
+    if context.input is None or AB_LAYER not in context.shapes:
+        raise ModelFormatError(f"{location}: {AB_LAYER!r} gives nothing")
+    shape = context.shapes[AB_LAYER]
+    if shape[:2] != (1, 2):
+        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} gives {shape}, not (1, 2, h, w)")
+    needed = {AB_LAYER}
+    for node in reversed(context.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    if context.input[0] not in needed:
+        raise ModelFormatError(f"{location}: {AB_LAYER!r} does not hang on the input")
+    nodes = tuple(node for node in context.nodes if node.name in needed)
+    return Graph(context.input[0], context.input[1], AB_LAYER, nodes, context.constants)

@@ -1,7 +1,7 @@
-"""Protobuf text format: a prototxt as nested values, without a schema.
+"""Parser of protobuf text (prototxt) into nested messages, without a schema.
 
-The grammar is that of https://protobuf.dev/reference/protobuf/textformat-spec/, less extensions
-and `Any`, which no Caffe network uses.
+The grammar is https://protobuf.dev/reference/protobuf/textformat-spec/ without extensions and
+`Any`, which no Caffe network uses.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .files import read_small
 
 __all__ = ["Message", "Value", "parse", "read"]
 
-MAX_BYTES = 1 << 18  # the network's own prototxt has 10 thousand, in 2 thousand tokens
+MAX_BYTES = 1 << 18  # zhang2016's prototxt has 10 thousand bytes and 2 thousand tokens
 MAX_TOKENS = 50_000
-MAX_NAME = 200  # characters of a field's name, which stands in each of its messages' `where`
+MAX_NAME = 200  # characters of a field's name, which is copied into its messages' `location`
 MAX_DEPTH = 32
 MAX_NUMBER = 64  # characters of one number
 
@@ -27,7 +27,7 @@ _TOKEN = re.compile(
       | (?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')
       | (?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[fF]?))
       | (?P<word>-?[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<sign>[{}<>\[\]:,;])""",
+      | (?P<punctuation>[{}<>\[\]:,;])""",
     re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
@@ -36,80 +36,95 @@ _CLOSING = {"{": "}", "<": ">"}
 
 
 class Message:
-    """The fields of one message, each with all its values in the order of the file.
+    """The fields of one message: each name with its values, in the order of the file.
 
-    `where` names the message in error messages; it can be changed once a better name is known.
+    Attributes
+    ----------
+    location : str
+        Names the message in errors; may be replaced once a better name is known.
+    fields : dict of list
     """
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self, location: str) -> None:
+        self.location = location
         self.fields: dict[str, list[Value]] = {}
 
-    def all(self, name: str, kind: type | tuple[type, ...], what: str) -> list[Value]:
-        values = self.fields.get(name, [])
-        for value in values:
-            if not isinstance(value, kind):
-                shown = "{...}" if isinstance(value, Message) else repr(value)
-                raise ModelFormatError(f"{self.where}: {name} should be {what}, not {shown}")
-        return values
-
     def messages(self, name: str) -> list[Message]:
-        return [v for v in self.all(name, Message, "a message in braces") if isinstance(v, Message)]
+        """Return all values of a field of messages."""
+        values = self._all(name, Message, "a message in braces")
+        return [value for value in values if isinstance(value, Message)]
 
     def strings(self, name: str) -> list[str]:
-        return [str(value) for value in self.all(name, str, "a text")]
+        """Return all values of a field of strings."""
+        return [str(value) for value in self._all(name, str, "a text")]
 
     def integers(self, name: str) -> list[int]:
-        return [v for v in self.all(name, int, "a whole number") if isinstance(v, int)]
+        """Return all values of a field of integers."""
+        values = self._all(name, int, "a whole number")
+        return [value for value in values if isinstance(value, int)]
 
     def message(self, name: str) -> Message:
-        """Return the one message of that name, or an empty one where there is none."""
+        """Return the one message of a field, or an empty one if the field is absent."""
         found = self.messages(name)
-        self._at_most_one(name, len(found))
-        return found[0] if found else Message(f"{self.where}, {name}")
+        self._check_single(name, len(found))
+        return found[0] if found else Message(f"{self.location}, {name}")
 
     def string(self, name: str, default: str | None = None) -> str:
+        """Return the one string of a field; an error if it is absent without a default."""
         found = self.strings(name)
-        self._at_most_one(name, len(found))
+        self._check_single(name, len(found))
         if not found and default is None:
-            raise ModelFormatError(f"{self.where}: {name} is missing")
+            raise ModelFormatError(f"{self.location}: {name} is missing")
         return found[0] if found else str(default)
 
     def integer(self, name: str, default: int | None = None) -> int:
+        """Return the one integer of a field; an error if it is absent without a default."""
         found = self.integers(name)
-        self._at_most_one(name, len(found))
+        self._check_single(name, len(found))
         if not found and default is None:
-            raise ModelFormatError(f"{self.where}: {name} is missing")
+            raise ModelFormatError(f"{self.location}: {name} is missing")
         return found[0] if found else int(default or 0)
 
     def number(self, name: str) -> float | None:
-        found = self.all(name, (int, float), "a number")
-        self._at_most_one(name, len(found))
+        """Return the one number of a field, or None."""
+        found = self._all(name, (int, float), "a number")
+        self._check_single(name, len(found))
         return float(found[0]) if found else None  # type: ignore[arg-type]
 
     def flag(self, name: str, default: bool) -> bool:
+        """Return the one boolean of a field."""
         found = self.fields.get(name, [])
-        self._at_most_one(name, len(found))
+        self._check_single(name, len(found))
         if not found:
             return default
         for value, meaning in (("true", True), ("false", False), (1, True), (0, False)):
             if found[0] == value:
                 return meaning
-        raise ModelFormatError(f"{self.where}: {name} should be true or false, not {found[0]!r}")
+        raise ModelFormatError(f"{self.location}: {name} should be true or false, not {found[0]!r}")
 
-    def only(self, *names: str) -> None:
-        """Refuse fields that are not understood, since leaving one out could change answers."""
+    def allow_fields(self, *names: str) -> None:
+        """Raise an error for any other field: ignoring it could change the network's output."""
         for name in self.fields:
             if name not in names:
-                raise ModelFormatError(f"{self.where}: the field {name!r} is not understood here")
+                raise ModelFormatError(
+                    f"{self.location}: the field {name!r} is not understood here"
+                )
 
-    def _at_most_one(self, name: str, count: int) -> None:
+    def _all(self, name: str, kind: type | tuple[type, ...], expected: str) -> list[Value]:
+        values = self.fields.get(name, [])
+        for value in values:
+            if not isinstance(value, kind):
+                shown = "{...}" if isinstance(value, Message) else repr(value)
+                raise ModelFormatError(f"{self.location}: {name} should be {expected}, not {shown}")
+        return values
+
+    def _check_single(self, name: str, count: int) -> None:
         if count > 1:
-            raise ModelFormatError(f"{self.where}: {name} stands there {count} times, once goes")
+            raise ModelFormatError(f"{self.location}: {name} stands there {count} times, once goes")
 
 
 Value = str | int | float | Message
-Token = tuple[str, str, int]
+Token = tuple[str, str, int]  # kind, text, position
 
 
 def read(path: Path) -> Message:
@@ -118,7 +133,7 @@ def read(path: Path) -> Message:
     Raises
     ------
     ModelFormatError
-        The file cannot be read, is larger than 256 KiB, or is no protobuf text.
+        The file cannot be read, is larger than 256 KiB, or is not protobuf text.
     """
     data = read_small(path, "prototxt", MAX_BYTES)
     try:
@@ -128,109 +143,111 @@ def read(path: Path) -> Message:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str) -> Message:
-    """Parse protobuf text; `where` names it in errors."""
-    parser = _Parser(text, where)
-    message = Message(where)
+def parse(text: str, location: str) -> Message:
+    """Parse protobuf text; `location` names it in errors."""
+    parser = _Parser(text, location)
+    message = Message(location)
     parser.fields(message, None, 0)
     return message
 
 
-def _tokens(text: str, where: str) -> Iterator[Token]:
+def _tokens(text: str, location: str) -> Iterator[Token]:
     position = count = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
             line = text.count("\n", 0, position) + 1
             raise ModelFormatError(
-                f"{where}: line {line} is no protobuf text at {text[position : position + 20]!r}"
+                f"{location}: line {line} is no protobuf text at {text[position : position + 20]!r}"
             )
         if match.lastgroup != "space":
             count += 1
             if count > MAX_TOKENS:
-                raise ModelFormatError(f"{where}: more than {MAX_TOKENS} words and signs")
+                raise ModelFormatError(f"{location}: more than {MAX_TOKENS} words and signs")
             yield str(match.lastgroup), match.group(), position
         position = match.end()
 
 
 class _Parser:
-    def __init__(self, text: str, where: str) -> None:
+    """Recursive-descent parser; `token` is the next token, None at the end of the text."""
+
+    def __init__(self, text: str, location: str) -> None:
         self.text = text
-        self.where = where
-        self.tokens = _tokens(text, where)
+        self.location = location
+        self.tokens = _tokens(text, location)
         self.token = next(self.tokens, None)
 
     def fields(self, message: Message, closing: str | None, depth: int) -> None:
         if depth > MAX_DEPTH:
-            self.refuse(f"messages nested at most {MAX_DEPTH} deep")
+            self.reject(f"messages nested at most {MAX_DEPTH} deep")
         while self.token is not None and self.token[1] != closing:
             kind, name, _ = self.token
             if kind != "word" or name.startswith("-") or len(name) > MAX_NAME:
-                self.refuse("the name of a field")
-            self.step()
-            colon = self.take(":")
+                self.reject("the name of a field")
+            self.advance()
+            colon = self.accept(":")
             values = message.fields.setdefault(name, [])
-            if self.take("["):
-                while not self.take("]"):
+            if self.accept("["):
+                while not self.accept("]"):
                     values.append(self.value(name, colon, depth))
-                    if not self.take(",") and not self.at("]"):
-                        self.refuse("',' or ']'")
+                    if not self.accept(",") and not self.is_next("]"):
+                        self.reject("',' or ']'")
             else:
                 values.append(self.value(name, colon, depth))
-            if not self.take(","):
-                self.take(";")
-        if closing is not None and not self.take(closing):
-            self.refuse(f"{closing!r}")
+            if not self.accept(","):
+                self.accept(";")
+        if closing is not None and not self.accept(closing):
+            self.reject(f"{closing!r}")
 
     def value(self, name: str, colon: bool, depth: int) -> Value:
         if self.token is None:
-            self.refuse(f"a value of {name}")
+            self.reject(f"a value of {name}")
         kind, text, _ = self.token
         if text in _CLOSING:
-            self.step()
-            message = Message(f"{self.where}, {name}")
+            self.advance()
+            message = Message(f"{self.location}, {name}")
             self.fields(message, _CLOSING[text], depth + 1)
             return message
         if not colon:
-            self.refuse("':' or '{'")
+            self.reject("':' or '{'")
         if kind == "string":
             return self.joined_string()
         if kind == "word":
-            self.step()
+            self.advance()
             return float(text) if text.lstrip("-") in ("inf", "nan") else text
         if kind == "number":
             number = _number(text)
             if number is None:
-                self.refuse("a number that makes sense")
-            self.step()
+                self.reject("a number that makes sense")
+            self.advance()
             return number
-        return self.refuse(f"a value of {name}")
+        return self.reject(f"a value of {name}")
 
     def joined_string(self) -> str:
         parts: list[str] = []
         while self.token is not None and self.token[0] == "string":
             parts.append(_ESCAPE.sub(_unescape, self.token[1][1:-1]))
-            self.step()
+            self.advance()
         return "".join(parts)
 
-    def at(self, sign: str) -> bool:
-        return self.token is not None and self.token[:2] == ("sign", sign)
+    def is_next(self, sign: str) -> bool:
+        return self.token is not None and self.token[:2] == ("punctuation", sign)
 
-    def take(self, sign: str) -> bool:
-        found = self.at(sign)
+    def accept(self, sign: str) -> bool:
+        found = self.is_next(sign)
         if found:
-            self.step()
+            self.advance()
         return found
 
-    def step(self) -> None:
+    def advance(self) -> None:
         self.token = next(self.tokens, None)
 
-    def refuse(self, expected: str) -> NoReturn:
+    def reject(self, expected: str) -> NoReturn:
         if self.token is None:
-            raise ModelFormatError(f"{self.where}: the text ends where {expected} should stand")
+            raise ModelFormatError(f"{self.location}: the text ends where {expected} should stand")
         line = self.text.count("\n", 0, self.token[2]) + 1
         raise ModelFormatError(
-            f"{self.where}: line {line}: {expected} should stand where {self.token[1][:40]!r} is"
+            f"{self.location}: line {line}: {expected} should stand where {self.token[1][:40]!r} is"
         )
 
 

@@ -1,1 +1,1 @@
-"""Exact rewrites of the graph that make it faster on a given OpenCV."""
+"""Rewrites of the graph that give the same answers in less time on a given OpenCV version."""

@@ -1,8 +1,8 @@
-"""Runs of dilated 3x3 convolutions on the phases of their planes.
+"""Rewrites of runs of dilated 3x3 convolutions as undilated ones, by space to batch.
 
-With dilation d, pixels meet only those whose row and column differ by multiples of d: a plane is
-d*d planes of its own, its phases, and on each the convolution is an undilated one, for which OpenCV
-has faster ways. A whole run of such layers crosses over once and comes back once.
+With dilation d, a pixel is combined only with pixels whose row and column differ by multiples of d.
+So a plane is d*d independent planes, its phases, and on each the convolution is an undilated one,
+for which OpenCV is faster. A run of such layers is converted to phases once, and back once.
 """
 
 from __future__ import annotations
@@ -12,196 +12,216 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import Draft, Graph, Node, Shape, constant
-from .winograd import FORMS, tiled_products
+from ..graph import Graph, GraphBuilder, Node, Shape, constant
+from .winograd import TRANSFORMS, lower_to_winograd
 
-__all__ = ["mosaic", "stacked_winograd"]
+__all__ = ["space_to_batch_tiled", "space_to_batch_winograd"]
 
-# Dilations beyond it are left as they are: the nodes grow with it, and networks use 2.
-MAX_STEP = 4
+# Layers with a larger dilation stay as they are: nodes grow with it, and networks use 2.
+MAX_DILATION = 4
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """One way to lay the phases of a (1, C, H, W) tensor out in one tensor.
+    """A layout of the phases of a (1, C, H, W) tensor in one tensor.
 
-    `enter` and `leave` take the draft, a tensor and its shape outside; `convolve` takes the draft,
-    the layer, its input inside and the input's shape outside.
+    Attributes
+    ----------
+    to_phases, from_phases : callable
+        Take the builder, a tensor, its shape as (1, C, H, W) and the dilation; return the name of
+        the converted tensor.
+    convolve : callable
+        Takes the builder, the layer, its input as phases, the input's shape as (1, C, H, W), and
+        whether its zero padding is still zero; returns the name of the output.
+    shape : callable
+        Returns the shape of the phases for a (1, C, H, W) shape and a dilation.
     """
 
-    enter: Callable[[Draft, str, Shape, int], str]
-    convolve: Callable[[Draft, Node, str, Shape, bool], str]
-    leave: Callable[[Draft, str, Shape, int], str]
+    to_phases: Callable[[GraphBuilder, str, Shape, int], str]
+    convolve: Callable[[GraphBuilder, Node, str, Shape, bool], str]
+    from_phases: Callable[[GraphBuilder, str, Shape, int], str]
     shape: Callable[[Shape, int], Shape]
 
 
-def mosaic(graph: Graph) -> Graph:
-    """Lay the phases side by side in one plane, with a gutter of zeros after each.
+def space_to_batch_tiled(graph: Graph) -> Graph:
+    """Place the phases side by side in one plane, with a row and a column of zeros after each.
 
-    The gutters keep the phases apart; what a layer writes there is masked before the next reads it.
+    The zero padding keeps the phases apart. A layer writes to it, so it is set to zero again before
+    the next layer.
     """
-    return _rewritten(graph, _Layout(_enter_mosaic, _convolve_mosaic, _leave_mosaic, _mosaic_shape))
+    return _rewrite(graph, _Layout(_to_tiled, _convolve_tiled, _from_tiled, _tiled_shape))
 
 
-def stacked_winograd(graph: Graph) -> Graph:
+def space_to_batch_winograd(graph: Graph) -> Graph:
     """Stack the phases in one tall plane and convolve them by Winograd's, in large MatMuls."""
-    return _rewritten(graph, _Layout(_enter_stack, _convolve_stack, _leave_stack, _stack_shape))
+    return _rewrite(graph, _Layout(_to_stacked, _convolve_stacked, _from_stacked, _stacked_shape))
 
 
-def _rewritten(graph: Graph, layout: _Layout) -> Graph:
-    draft = Draft(graph)
-    inside: dict[str, str] = {}  # tensors that there are in phases, under which name
-    clean: set[str] = set()  # those of them that no layer has written to since they entered
-    outside = {graph.input}
-    by: dict[str, int] = {}  # the dilation of each that is inside
+def _rewrite(graph: Graph, layout: _Layout) -> Graph:
+    builder = GraphBuilder(graph.constants)
+    phase_name: dict[str, str] = {}  # names of the tensors that exist as phases
+    dilation_of: dict[str, int] = {}  # their dilation
+    zero_padded: set[str] = set()  # those of them whose zero padding is intact
+    spatial = {graph.input}  # tensors that exist as (1, C, H, W)
 
-    def bring_out(name: str) -> None:
-        if name in inside and name not in outside:
-            draft.prefix = name
-            layout.leave(draft, inside[name], graph.shape(name), by[name])
-            outside.add(name)
+    def materialise(name: str) -> None:
+        """Convert a tensor back from phases if it exists as phases only."""
+        if name in phase_name and name not in spatial:
+            builder.prefix = name
+            layout.from_phases(builder, phase_name[name], graph.shape(name), dilation_of[name])
+            spatial.add(name)
 
     for node in graph.nodes:
         source = node.inputs[0]
-        step = _dilation(node, graph)
-        if step:
+        dilation = _dilation(node)
+        if dilation:
             shape = graph.shape(source)
-            if by.get(source) != step:
-                bring_out(source)
-                draft.prefix = f"{source}:phases"
-                inside[source] = layout.enter(draft, source, shape, step)
-                by[source] = step
-                clean.add(source)
-            draft.prefix = f"{node.name}:phases"
-            inside[node.name] = layout.convolve(draft, node, inside[source], shape, source in clean)
-            by[node.name] = step
-        elif source in inside and source not in outside and _pointwise(node, graph):
-            draft.prefix = f"{node.name}:phases"
-            shape = layout.shape(node.shape, by[source])
-            inputs = (inside[source], *node.inputs[1:])
-            inside[node.name] = draft.add(node.op, "", inputs, shape, **node.attributes)
-            by[node.name] = by[source]
+            if dilation_of.get(source) != dilation:
+                materialise(source)
+                builder.prefix = f"{node.name}:to_phases"  # a tensor may be converted twice
+                phase_name[source] = layout.to_phases(builder, source, shape, dilation)
+                dilation_of[source] = dilation
+                zero_padded.add(source)
+            builder.prefix = f"{node.name}:phases"
+            phase_name[node.name] = layout.convolve(
+                builder, node, phase_name[source], shape, source in zero_padded
+            )
+            dilation_of[node.name] = dilation
+        elif source in phase_name and source not in spatial and _is_pointwise(node, graph):
+            builder.prefix = f"{node.name}:phases"
+            shape = layout.shape(node.shape, dilation_of[source])
+            inputs = (phase_name[source], *node.inputs[1:])
+            phase_name[node.name] = builder.add_node(node.op, "", inputs, shape, **node.attributes)
+            dilation_of[node.name] = dilation_of[source]
         else:
             for name in node.inputs:
-                bring_out(name)
-            draft.nodes.append(node)
-            outside.add(node.name)
-    bring_out(graph.output)
-    return draft.finished()
+                materialise(name)
+            builder.nodes.append(node)
+            spatial.add(node.name)
+    materialise(graph.output)
+    return graph.replaced(builder.nodes, builder.constants)
 
 
-def _dilation(node: Node, graph: Graph) -> int:
+def _dilation(node: Node) -> int:
     """Return the dilation of a layer that can run on phases, else 0."""
     if node.op != "Conv" or node.attributes["group"] != 1:
         return 0
-    step = node.integers("dilations")[0]
-    same = (
-        node.integers("dilations") == (step, step)
+    dilation = node.integers("dilations")[0]
+    is_same = (
+        node.integers("dilations") == (dilation, dilation)
         and node.integers("kernel_shape") == (3, 3)
         and node.integers("strides") == (1, 1)
-        and node.integers("pads") == (step,) * 4
+        and node.integers("pads") == (dilation,) * 4
     )
     height, width = node.shape[2:]
-    fits = height % step == 0 and width % step == 0
-    return step if same and fits and 1 < step <= MAX_STEP else 0
+    fits = height % dilation == 0 and width % dilation == 0
+    return dilation if is_same and fits and 1 < dilation <= MAX_DILATION else 0
 
 
-def _pointwise(node: Node, graph: Graph) -> bool:
-    """Tell whether a node does the same to every pixel of a channel, and reads one tensor only."""
+def _is_pointwise(node: Node, graph: Graph) -> bool:
+    """Return True if a node treats all pixels of a channel alike and reads one tensor only."""
     return node.op in ("Relu", "BatchNormalization", "Mul", "Add") and all(
         name in graph.constants and graph.constants[name].shape[2:] in ((), (1, 1))
         for name in node.inputs[1:]
     )
 
 
-# Rows are sorted by taking and joining, columns by a permutation of the last two axes alone: on
-# OpenCV 4.14 the two together cost 0.4 ms where one permutation of five axes costs 3.7.
+# Rows are reordered by Slice and Concat, columns by a Transpose of the last two axes: together 0.4
+# ms on OpenCV 4.14, where one Transpose of five axes takes 3.7 ms.
 
 
-def _enter_mosaic(draft: Draft, name: str, shape: Shape, step: int) -> str:
+def _to_tiled(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -> str:
     _, channels, height, width = shape
-    rows, columns = height // step + 1, width // step + 1
-    tall, wide = rows * step, columns * step
-    pads = draft.integers("pads", (0, 0, 0, 0, 0, 0, step, step))
-    x = draft.add("Pad", "pad", (name, pads), (1, channels, tall, wide), mode="constant")
-    x = draft.reshape("groups", x, (1, channels * rows, step, wide))
+    rows, columns = height // dilation + 1, width // dilation + 1
+    tall, wide = rows * dilation, columns * dilation
+    pads = builder.add_integers("pads", (0, 0, 0, 0, 0, 0, dilation, dilation))
+    x = builder.add_node("Pad", "pad", (name, pads), (1, channels, tall, wide), mode="constant")
+    x = builder.reshape("groups", x, (1, channels * rows, dilation, wide))
     phases = [
-        draft.reshape(
+        builder.reshape(
             f"rows{p}",
-            draft.cut(f"cut{p}", x, (1, channels * rows, 1, wide), (p, 0), (1, 1)),
+            builder.slice_2d(f"slice{p}", x, (1, channels * rows, 1, wide), (p, 0), (1, 1)),
             (1, channels, rows, wide),
         )
-        for p in range(step)
+        for p in range(dilation)
     ]
-    x = draft.add("Concat", "sorted", phases, (1, channels, tall, wide), axis=2)
-    x = draft.reshape("pairs", x, (1, channels * tall, columns, step))
-    x = draft.add("Transpose", "laid", (x,), (1, channels * tall, step, columns), perm=(0, 1, 3, 2))
-    return draft.reshape("mosaic", x, (1, channels, tall, wide))
+    x = builder.add_node("Concat", "by_row", phases, (1, channels, tall, wide), axis=2)
+    x = builder.reshape("pairs", x, (1, channels * tall, columns, dilation))
+    x = builder.add_node(
+        "Transpose", "transposed", (x,), (1, channels * tall, dilation, columns), perm=(0, 1, 3, 2)
+    )
+    return builder.reshape("tiled", x, (1, channels, tall, wide))
 
 
-def _convolve_mosaic(draft: Draft, node: Node, source: str, shape: Shape, clean: bool) -> str:
-    step = node.integers("dilations")[0]
-    laid = _mosaic_shape(shape, step)
-    if not clean:
-        mask = np.ones((1, 1, *laid[2:]), np.float32)
-        mask[:, :, shape[2] // step :: shape[2] // step + 1] = 0
-        mask[:, :, :, shape[3] // step :: shape[3] // step + 1] = 0
-        source = draft.add("Mul", "masked", (source, draft.keep("mask", constant(mask))), laid)
+def _convolve_tiled(
+    builder: GraphBuilder, node: Node, source: str, shape: Shape, is_zero_padded: bool
+) -> str:
+    dilation = node.integers("dilations")[0]
+    tiled = _tiled_shape(shape, dilation)
+    if not is_zero_padded:
+        mask = np.ones((1, 1, *tiled[2:]), np.float32)
+        mask[:, :, shape[2] // dilation :: shape[2] // dilation + 1] = 0
+        mask[:, :, :, shape[3] // dilation :: shape[3] // dilation + 1] = 0
+        mask_name = builder.add_constant("mask", constant(mask))
+        source = builder.add_node("Mul", "masked", (source, mask_name), tiled)
     attributes = {**node.attributes, "dilations": (1, 1), "pads": (1, 1, 1, 1)}
-    return draft.add(
-        "Conv", "", (source, *node.inputs[1:]), (1, node.shape[1], *laid[2:]), **attributes
+    return builder.add_node(
+        "Conv", "", (source, *node.inputs[1:]), (1, node.shape[1], *tiled[2:]), **attributes
     )
 
 
-def _leave_mosaic(draft: Draft, name: str, shape: Shape, step: int) -> str:
+def _from_tiled(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -> str:
     _, channels, height, width = shape
-    rows, columns = height // step + 1, width // step + 1
-    tall, wide = rows * step, columns * step
-    x = draft.reshape("pairs", name, (1, channels * tall, step, columns))
-    x = draft.add("Transpose", "laid", (x,), (1, channels * tall, columns, step), perm=(0, 1, 3, 2))
-    x = draft.reshape("sorted", x, (1, channels, tall, wide))
+    rows, columns = height // dilation + 1, width // dilation + 1
+    tall, wide = rows * dilation, columns * dilation
+    x = builder.reshape("pairs", name, (1, channels * tall, dilation, columns))
+    x = builder.add_node(
+        "Transpose", "transposed", (x,), (1, channels * tall, columns, dilation), perm=(0, 1, 3, 2)
+    )
+    x = builder.reshape("by_row", x, (1, channels, tall, wide))
     phases = [
-        draft.reshape(
+        builder.reshape(
             f"rows{p}",
-            draft.cut(f"cut{p}", x, (1, channels, rows, wide), (p * rows, 0), (1, 1)),
+            builder.slice_2d(f"slice{p}", x, (1, channels, rows, wide), (p * rows, 0), (1, 1)),
             (1, channels * rows, 1, wide),
         )
-        for p in range(step)
+        for p in range(dilation)
     ]
-    x = draft.add("Concat", "groups", phases, (1, channels * rows, step, wide), axis=2)
-    x = draft.reshape("plane", x, (1, channels, tall, wide))
-    return draft.cut("", x, shape, (0, 0), (1, 1))
+    x = builder.add_node("Concat", "groups", phases, (1, channels * rows, dilation, wide), axis=2)
+    x = builder.reshape("plane", x, (1, channels, tall, wide))
+    return builder.slice_2d("", x, shape, (0, 0), (1, 1))
 
 
-def _mosaic_shape(shape: Shape, step: int) -> Shape:
-    return (*shape[:2], *(step * (side // step + 1) for side in shape[2:]))
+def _tiled_shape(shape: Shape, dilation: int) -> Shape:
+    return (*shape[:2], *(dilation * (side // dilation + 1) for side in shape[2:]))
 
 
-def _enter_stack(draft: Draft, name: str, shape: Shape, step: int) -> str:
+def _to_stacked(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -> str:
     _, channels, height, width = shape
-    rows, columns = height // step, width // step
-    x = draft.reshape("parts", name, (channels, rows, step, columns, step))
-    x = draft.add(
-        "Transpose", "laid", (x,), (channels, step, step, rows, columns), perm=(0, 2, 4, 1, 3)
-    )
-    return draft.reshape("stack", x, _stack_shape(shape, step))
+    rows, columns = height // dilation, width // dilation
+    x = builder.reshape("parts", name, (channels, rows, dilation, columns, dilation))
+    transposed = (channels, dilation, dilation, rows, columns)
+    x = builder.add_node("Transpose", "transposed", (x,), transposed, perm=(0, 2, 4, 1, 3))
+    return builder.reshape("stacked", x, _stacked_shape(shape, dilation))
 
 
-def _convolve_stack(draft: Draft, node: Node, source: str, shape: Shape, clean: bool) -> str:
-    step = node.integers("dilations")[0]
-    part = (shape[1], shape[2] // step, shape[3] // step)
-    return tiled_products(draft, node, FORMS["Conv", 3, 1, 1, 1], source, part, step * step)
+def _convolve_stacked(
+    builder: GraphBuilder, node: Node, source: str, shape: Shape, is_zero_padded: bool
+) -> str:
+    dilation = node.integers("dilations")[0]
+    part = (shape[1], shape[2] // dilation, shape[3] // dilation)
+    transform = TRANSFORMS["Conv", 3, 1, 1, 1]
+    return lower_to_winograd(builder, node, transform, source, part, planes=dilation * dilation)
 
 
-def _leave_stack(draft: Draft, name: str, shape: Shape, step: int) -> str:
+def _from_stacked(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -> str:
     _, channels, height, width = shape
-    rows, columns = height // step, width // step
-    x = draft.reshape("parts", name, (channels, step, step, rows, columns))
-    x = draft.add(
-        "Transpose", "laid", (x,), (channels, rows, step, columns, step), perm=(0, 3, 1, 4, 2)
-    )
-    return draft.reshape("", x, shape)
+    rows, columns = height // dilation, width // dilation
+    x = builder.reshape("parts", name, (channels, dilation, dilation, rows, columns))
+    transposed = (channels, rows, dilation, columns, dilation)
+    x = builder.add_node("Transpose", "transposed", (x,), transposed, perm=(0, 3, 1, 4, 2))
+    return builder.reshape("", x, shape)
 
 
-def _stack_shape(shape: Shape, step: int) -> Shape:
-    return (*shape[:2], step * shape[2], shape[3] // step)
+def _stacked_shape(shape: Shape, dilation: int) -> Shape:
+    return (*shape[:2], dilation * shape[2], shape[3] // dilation)

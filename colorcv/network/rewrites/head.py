@@ -1,66 +1,71 @@
-"""The network's end, from features to ab, with pixels as rows.
+"""Rewrite of the network's head, from features to ab, as matrix products.
 
-Softmax over the 313 bins reads and writes its numbers in a row this way, where over the channels of
-planes it steps through memory; and the scale 1/T becomes part of the weights before it.
+With one row per pixel, softmax over the 313 bins reads contiguous memory; over the channels of an
+NCHW tensor it reads with a stride of a whole plane. The scale 1/T is folded into the weights.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from ..graph import Constant, Draft, Graph, Node
+from ..._typing import AnyArray
+from ..graph import Constant, Graph, GraphBuilder, Node
 
-__all__ = ["head_as_products"]
+__all__ = ["head_to_gemm"]
 
 
-def head_as_products(graph: Graph) -> Graph:
-    """Say 1x1 convolution, scale, softmax over channels and 1x1 convolution as matrix products."""
-    readers = graph.readers()
-    last = next(node for node in graph.nodes if node.name == graph.output)
-    chain = [last]
-    while chain[0].inputs[0] != graph.input and len(chain) < 4:
-        chain.insert(0, next(n for n in graph.nodes if n.name == chain[0].inputs[0]))
-    alone = all(len(readers[node.name]) == 1 for node in chain[:-1])
-    if [node.op for node in chain] != ["Conv", "Mul", "Softmax", "Conv"] or not alone:
+def head_to_gemm(graph: Graph) -> Graph:
+    """Rewrite 1x1 convolution, scale, softmax and 1x1 convolution as two Gemms and a softmax."""
+    chain = _head(graph)
+    if chain is None:
         return graph
-    first, scale, _, _ = chain
+    logits, scale, _, last = chain
+    _, bins, height, width = logits.shape
+    pixels, channels, outputs = height * width, graph.shape(logits.inputs[0])[1], last.shape[1]
     factor = graph.constants[scale.inputs[1]]
-    if not (_is_1x1(first) and _is_1x1(last)) or len(first.inputs) < 3 or len(last.inputs) > 2:
-        return graph
-
-    _, bins, height, width = first.shape
-    pixels, channels, outputs = height * width, graph.shape(first.inputs[0])[1], last.shape[1]
     kernel, bias, centers = (
-        graph.constants[name] for name in (first.inputs[1], first.inputs[2], last.inputs[1])
+        graph.constants[name] for name in (logits.inputs[1], logits.inputs[2], last.inputs[1])
     )
 
-    def scaled_kernel() -> npt.NDArray[Any]:
-        return _product(kernel.array().reshape(bins, -1), factor.array().reshape(-1, 1))
+    def scaled_kernel() -> AnyArray:
+        return _multiply(kernel.array().reshape(bins, -1), factor.array().reshape(-1, 1))
 
-    def scaled_bias() -> npt.NDArray[Any]:
-        return _product(bias.array(), factor.array().reshape(-1))
+    def scaled_bias() -> AnyArray:
+        return _multiply(bias.array(), factor.array().reshape(-1))
 
-    draft = Draft(graph)
-    draft.nodes = [node for node in graph.nodes if node not in chain]
-    draft.prefix = f"{last.name}:head"
-    weights = draft.keep("weights", Constant((bins, channels), scaled_kernel))
-    added = draft.keep("bias", Constant((bins,), scaled_bias))
-    colors = draft.keep("centers", Constant((outputs, bins), centers.make))
-    x = draft.reshape("pixels", first.inputs[0], (channels, pixels))
-    x = draft.add("Gemm", "bins", (x, weights, added), (pixels, bins), transA=1, transB=1)
-    x = draft.add("Softmax", "softmax", (x,), (pixels, bins), axis=1)
-    x = draft.add("Gemm", "ab", (x, colors), (pixels, outputs), transB=1)
-    x = draft.add("Transpose", "planes", (x,), (outputs, pixels), perm=(1, 0))
-    draft.prefix = last.name
-    draft.reshape("", x, last.shape)
-    return draft.finished()
+    builder = GraphBuilder(graph.constants)
+    builder.nodes = [node for node in graph.nodes if node not in chain]
+    builder.prefix = f"{last.name}:head"
+    weights = builder.add_constant("weights", Constant((bins, channels), scaled_kernel))
+    offsets = builder.add_constant("bias", Constant((bins,), scaled_bias))
+    colors = builder.add_constant("centers", Constant((outputs, bins), centers.load))
+    x = builder.reshape("pixels", logits.inputs[0], (channels, pixels))
+    x = builder.add_node("Gemm", "bins", (x, weights, offsets), (pixels, bins), transA=1, transB=1)
+    x = builder.add_node("Softmax", "softmax", (x,), (pixels, bins), axis=1)
+    x = builder.add_node("Gemm", "ab", (x, colors), (pixels, outputs), transB=1)
+    x = builder.add_node("Transpose", "planes", (x,), (outputs, pixels), perm=(1, 0))
+    builder.prefix = last.name
+    builder.reshape("", x, last.shape)
+    return graph.replaced(builder.nodes, builder.constants)
 
 
-def _product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    with np.errstate(over="ignore"):  # whether the network's answer is finite is looked at later
+def _head(graph: Graph) -> list[Node] | None:
+    """Return the four nodes of the head, or None if the graph ends in another way."""
+    consumers = graph.consumers()
+    chain = [next(node for node in graph.nodes if node.name == graph.output)]
+    while chain[0].inputs[0] != graph.input and len(chain) < 4:
+        chain.insert(0, next(node for node in graph.nodes if node.name == chain[0].inputs[0]))
+    is_chain = all(len(consumers[node.name]) == 1 for node in chain[:-1])
+    if [node.op for node in chain] != ["Conv", "Mul", "Softmax", "Conv"] or not is_chain:
+        return None
+    first, last = chain[0], chain[-1]
+    if not (_is_1x1(first) and _is_1x1(last)) or len(first.inputs) < 3 or len(last.inputs) > 2:
+        return None
+    return chain
+
+
+def _multiply(left: AnyArray, right: AnyArray) -> AnyArray:
+    with np.errstate(over="ignore"):  # the check of the network's output finds overflows
         return np.asarray(left * right)
 
 

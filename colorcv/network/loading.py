@@ -1,0 +1,89 @@
+"""Loading of a graph into `cv2.dnn`, on a given device."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+
+from ..errors import DeviceError
+from . import onnx
+from .device import TARGETS
+from .graph import Graph
+
+__all__ = ["LoadMode", "load_net"]
+
+# How the graph is passed to OpenCV: as ONNX bytes, as ONNX bytes that refer to the caffemodel for
+# the weights, or as a temporary ONNX file.
+LoadMode = Literal["buffer", "external", "file"]
+
+
+def load_net(
+    make_graph: Callable[[], Graph], device: str, mode: LoadMode = "buffer"
+) -> cv2.dnn.Net:
+    """Load a graph into OpenCV.
+
+    Parameters
+    ----------
+    make_graph : callable
+        Returns the graph. It is called here, so that the graph and the files mapped for it are
+        released before OpenCV reads the ONNX, which is when memory peaks.
+    device : str
+        One of `device.NAMES`.
+    mode : LoadMode
+        How the graph is passed to OpenCV. OpenCV 5 needs a file for devices other than the CPU,
+        whatever the mode.
+
+    Raises
+    ------
+    DeviceError
+        OpenCV rejects the network, or would run it on another device.
+    """
+    backend, target = TARGETS[device]
+    classic = device != "cpu" and hasattr(cv2.dnn, "ENGINE_CLASSIC")
+    try:
+        if classic or mode == "file":
+            net = _load_from_file(make_graph, classic)
+        else:
+            net = cv2.dnn.readNetFromONNX(onnx.encode(make_graph(), external=mode == "external"))
+        # OpenCV 5's default engine runs on the CPU anyway, and would write a warning to stderr.
+        if device != "cpu" or not hasattr(cv2.dnn, "ENGINE_NEW"):
+            net.setPreferableBackend(backend)
+            net.setPreferableTarget(target)
+    except cv2.error as err:
+        raise DeviceError(
+            f"OpenCV {cv2.__version__} does not take the network for {device!r}: {err}"
+        ) from err
+    if classic and "__NetInputLayer__" not in net.getLayerTypes():
+        raise DeviceError(
+            f"OpenCV {cv2.__version__} did not give its classic engine, and its other engine "
+            f"would run {device!r} on the CPU: unset OPENCV_FORCE_DNN_ENGINE, or use device='cpu'"
+        )
+    return net
+
+
+def _load_from_file(make_graph: Callable[[], Graph], classic: bool) -> cv2.dnn.Net:
+    # OpenCV 5.0's default engine supports the CPU only, and tells so by a warning alone. Its
+    # classic engine, which supports the other devices, can be chosen for ONNX files only.
+    dnn: Any = cv2.dnn  # OpenCV 4's stubs have no engines
+    options = {"engine": dnn.ENGINE_CLASSIC} if classic else {}
+    path = ""
+    try:
+        descriptor, path = tempfile.mkstemp(suffix=".onnx", prefix="colorcv-")
+        with os.fdopen(descriptor, "wb") as file:
+            onnx.write(make_graph(), file)
+        net: cv2.dnn.Net = dnn.readNetFromONNX(path, **options)
+    except OSError as err:
+        raise DeviceError(
+            f"OpenCV {cv2.__version__} needs the network in a file here, and the temporary file "
+            f"cannot be written: {err}"
+        ) from err
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+    return net
