@@ -1,4 +1,4 @@
-"""Threads, forks, interrupts at any moment and the end of the interpreter."""
+"""Threads, forks, interrupts at any time and the exit of the interpreter."""
 
 from __future__ import annotations
 
@@ -54,30 +54,30 @@ def script(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_eight_threads_with_a_colorizer_each(lite: colorcv.Colorizer) -> None:
-    pictures = greys(8)
-    expected = [lite.colorize(grey) for grey in pictures]
+    images = greys(8)
+    expected = [lite.colorize(grey) for grey in images]
     start = threading.Barrier(8)
 
     def work(_: int) -> list[np.ndarray]:
         start.wait()
-        mine = colorcv.Colorizer("lite", device="cpu")
-        return [mine.colorize(grey) for grey in pictures]
+        own = colorcv.Colorizer("lite", device="cpu")
+        return [own.colorize(grey) for grey in images]
 
     with ThreadPoolExecutor(8) as pool:
-        for answers in pool.map(work, range(8)):
-            for answer, right in zip(answers, expected, strict=True):
-                np.testing.assert_array_equal(answer, right)
+        for results in pool.map(work, range(8)):
+            for result, right in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(result, right)
 
 
-def test_threads_that_ask_for_other_sizes(lite: colorcv.Colorizer) -> None:
-    """Each size has a network of its own, which another thread's size throws out."""
+def test_threads_with_different_input_sizes(lite: colorcv.Colorizer) -> None:
+    """Each input size needs a network of its own, and only the last one is kept."""
     rng = np.random.default_rng(0)
     sizes = [lite.input_hw, (64, 64), (96, 64), (64, 128)]
     planes = [rng.random(size, np.float32) * 100 for size in sizes]
     expected = [lite.predict_ab(plane) for plane in planes]
     with ThreadPoolExecutor(8) as pool:
-        for answer, right in zip(pool.map(lite.predict_ab, planes * 4), expected * 4, strict=True):
-            np.testing.assert_array_equal(answer, right)
+        for result, right in zip(pool.map(lite.predict_ab, planes * 4), expected * 4, strict=True):
+            np.testing.assert_array_equal(result, right)
 
 
 FORKS = """
@@ -115,12 +115,12 @@ print(codes)
 
 
 @posix
-def test_forks_while_threads_are_colouring() -> None:
+def test_forks_while_other_threads_colorize() -> None:
     out, _ = script(FORKS).communicate(timeout=200)
     assert out == f"{[0] * 8}\n"
 
 
-ENDS = {
+AT_EXIT = {
     "a-global": "",
     "a-cycle": "colorizer.me = colorizer; del colorizer",
     "a-finaliser": """
@@ -131,30 +131,33 @@ last = Last(); last.colorizer = colorizer; last.me = last
 """,
     "frames-half-way": """
 import itertools
-film = colorizer.frames(itertools.repeat(grey)); next(film); next(film)
+frames = colorizer.frames(itertools.repeat(grey)); next(frames); next(frames)
 """,
     "an-atexit": "import atexit; atexit.register(lambda: colorizer.colorize(grey))",
-    "an-exception-with-it": "try: colorizer.colorize(None)\nexcept Exception as err: kept = err",
+    "an-exception-that-holds-it": """
+try: colorizer.colorize(None)
+except Exception as err: kept = err
+""",
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
-def test_the_end_of_the_interpreter(name: str) -> None:
+@pytest.mark.parametrize("name", AT_EXIT)
+def test_interpreter_exit(name: str) -> None:
     code = (
         "import numpy as np, colorcv\n"
         "grey = np.zeros((900, 1200), np.uint8)\n"
         "colorizer = colorcv.Colorizer('lite', device='cpu'); colorizer.colorize(grey)\n"
     )
-    process = script(code + ENDS[name])
+    process = script(code + AT_EXIT[name])
     out, err = process.communicate(timeout=100)
     assert (process.returncode, out, err) == (0, "", "")
 
 
-# One that comes inside a destructor or a callback of the collector's is swallowed by Python.
+# Python prints and drops an exception raised inside a destructor or a callback of the collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @posix
-def test_interrupts_at_any_moment_leave_a_colorizer_that_works(lite: colorcv.Colorizer) -> None:
-    """In the forward, the building of a network, the picture's strips: wherever it comes."""
+def test_a_colorizer_works_after_interrupts_at_any_time(lite: colorcv.Colorizer) -> None:
+    """Interrupts in the forward pass, while a network is built, and in the strips of an image."""
 
     armed = False
 
@@ -166,14 +169,14 @@ def test_interrupts_at_any_moment_leave_a_colorizer_that_works(lite: colorcv.Col
 
     grey, wide = greys(1)[0], np.full((64, 96), 50, np.float32)
     expected, expected_wide = lite.colorize(grey), lite.predict_ab(wide)
-    moments = random.Random(0)
+    rng = random.Random(0)
     before = signal.signal(signal.SIGALRM, interrupt)
     caught = 0
     try:
         for _ in range(25):
             try:
                 armed = True
-                signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.001, 0.06))
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.001, 0.06))
                 while armed:
                     lite.colorize(grey)
                     lite.predict_ab(wide)
@@ -190,7 +193,7 @@ def test_interrupts_at_any_moment_leave_a_colorizer_that_works(lite: colorcv.Col
 @posix
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
 def test_interrupting_a_folder(after_s: float, tmp_path: Path) -> None:
-    """Whole pictures under final names, nothing else, 130, and no traceback."""
+    """Only complete images are left, the exit code is 130, and no traceback is shown."""
     (tmp_path / "in").mkdir()
     for number, grey in enumerate(greys(200)):
         cv2.imwrite(str(tmp_path / "in" / f"{number:03}.png"), cv2.resize(grey, (800, 600)))
@@ -212,8 +215,8 @@ def test_interrupting_a_folder(after_s: float, tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert "interrupted" in err
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    said = {Path(line).name for line in (first + out).splitlines()}
-    assert said <= set(written)
+    printed = {Path(line).name for line in (first + out).splitlines()}
+    assert printed <= set(written)
     assert len(written) < 200
     for name in written:
         assert cv2.imread(str(tmp_path / "out" / name)).shape == (600, 800, 3)
@@ -225,25 +228,25 @@ def server() -> Iterator[FaultyServer]:
         yield running
 
 
-def test_where_no_thread_is_to_be_had(
+def test_colorize_when_no_thread_can_be_started(
     lite: colorcv.Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = cv2.resize(greys(1)[0], (1200, 900))
-    expected = lite.colorize(picture)
+    image = cv2.resize(greys(1)[0], (1200, 900))
+    expected = lite.colorize(image)
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    np.testing.assert_array_equal(lite.colorize(picture), expected)
+    np.testing.assert_array_equal(lite.colorize(image), expected)
 
 
 @posix
 def test_interrupting_a_download(server: FaultyServer, tmp_path: Path) -> None:
-    """What has arrived is kept, and the next process goes on from there."""
+    """The received bytes are kept, and the next process resumes there."""
     folder = tmp_path / NAME
     write_small_files(folder)
-    server.pace.seconds = 0.1  # two seconds for the weights
+    server.pace.seconds = 0.1  # 2 s for the weights
     child = [
         sys.executable,
         "-m",
@@ -277,8 +280,8 @@ def test_interrupting_a_download(server: FaultyServer, tmp_path: Path) -> None:
     ("kind", "warm_up", "count"),
     [("small", 40, 80), ("large", 4, 6), ("frames", 60, 120), ("built", 3, 8)],
 )
-def test_memory_stays_where_it_was(kind: str, warm_up: int, count: int) -> None:
-    """A short version of `python -m tests.fuzz.soak KIND COUNT`, in a process of its own."""
+def test_memory_does_not_grow(kind: str, warm_up: int, count: int) -> None:
+    """Run a short `python -m tests.fuzz.soak KIND COUNT` in a process of its own."""
     options = [kind, str(count), "--warm-up", str(warm_up), "--rounds", "5"]
     command = [sys.executable, "-m", "tests.fuzz.soak", *options]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)

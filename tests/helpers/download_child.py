@@ -1,4 +1,4 @@
-"""A process that downloads the small model: ``download_child HOME ADDRESS [FILE_SIZE_LIMIT]``."""
+"""Download the small model: ``python -m ...download_child HOME URL [FILE_SIZE_LIMIT]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.model_files import CONTENTS, NAME, register
 
 def main(home: str, base: str, limit: str = "") -> int:
     os.environ.update(COLORCV_HOME=home, COLORCV_OFFLINE="0", no_proxy="*")
-    downloader._check_opencv = lambda model: None  # importing cv2 is slow, and not the point here
+    downloader._check_opencv = lambda model: None  # importing cv2 is slow and not tested here
     if limit:
         import resource
 

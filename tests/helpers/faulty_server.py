@@ -1,7 +1,7 @@
-"""A real HTTP server on 127.0.0.1 that serves files and lies about them in every known way.
+"""An HTTP server on 127.0.0.1 that serves files and fails in every known way.
 
-The path says how: ``/<behaviour>/<name>``, with an optional fraction as in ``/cut@0.5/<name>``, and
-``/<first>,<then>/<name>`` behaves one way once and another way from then on.
+The URL's path selects the fault: ``/<behaviour>/<name>``. ``/cut@0.5/<name>`` cuts the body at half
+its length; ``/<first>,<second>/<name>`` behaves differently from the second request on.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LFS = (
 
 @dataclass
 class Request:
-    """What was asked and how much body was sent for it."""
+    """A request, and how many bytes of body were sent in response."""
 
     path: str
     headers: dict[str, str]
-    start: int  # where Range asked to go on; 0 without one
+    start: int  # first byte of the Range header; 0 without one
     sent: int = 0
 
 
@@ -61,12 +61,13 @@ class Handler(BaseHTTPRequestHandler):
     def send_body(self, data: bytes) -> None:
         for pos in range(0, len(data), 1 << 14):
             piece = data[pos : pos + (1 << 14)]
-            self.request_.sent += len(piece)  # before, or the client may be done sooner
+            # Counted before the write: the client may end as soon as it has the bytes.
+            self.request_.sent += len(piece)
             self.wfile.write(piece)
             self.server.pace(self.request_)
 
     def send_head(self, content: bytes, start: int) -> bytes:
-        """Send the headers of an correct answer; the body that belongs to it."""
+        """Send the headers of a correct response; return its body."""
         if start >= len(content) > 0 and start:
             self.respond(416, Content_Range=f"bytes */{len(content)}", Content_Length=0)
             return b""
@@ -134,7 +135,7 @@ def cut(http: Handler, content: bytes, start: int, fraction: float) -> None:
 def cut_with_reset(http: Handler, content: bytes, start: int, fraction: float) -> None:
     cut(http, content, start, fraction)
     http.wfile.flush()
-    time.sleep(0.02)  # a reset throws away what is still on its way
+    time.sleep(0.02)  # a reset discards bytes that were not delivered yet
     http.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     http.connection.close()
 
@@ -191,7 +192,7 @@ def no_content_range(http: Handler, content: bytes, start: int, _: float) -> Non
 
 
 def half_a_range(http: Handler, content: bytes, start: int, _: float) -> None:
-    """An correct 206 that gives only half of what is left."""
+    """Send a correct 206 with half of the remaining bytes."""
     last = start + (len(content) - start + 1) // 2 - 1
     http.respond(206, Content_Range=f"bytes {start}-{last}/{len(content)}")
     http.send_body(content[start : last + 1])
@@ -211,7 +212,7 @@ def _status(code: int, **headers: object) -> Callable[..., None]:
     return behave
 
 
-def _instead(data: bytes, *, length: bool = True, **headers: str) -> Callable[..., None]:
+def _replacement(data: bytes, *, length: bool = True, **headers: str) -> Callable[..., None]:
     def behave(http: Handler, _content: bytes, _start: int, _: float) -> None:
         if length:
             headers["Content_Length"] = str(len(data))
@@ -271,7 +272,7 @@ def names_a_file_outside(http: Handler, content: bytes, _start: int, _: float) -
 
 
 def _offset(body: bytes, fraction: float) -> int:
-    """0.5 is half way, 1 all but the last byte, and a tiny fraction the first byte."""
+    """Return an offset into a body: 1 leaves out the last byte, a tiny fraction is 1 byte."""
     return max(0, min(int(fraction * len(body)) or (1 if fraction else 0), len(body) - 1))
 
 
@@ -315,12 +316,12 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
     "500": _status(500),
     "503": _status(503),
     "503-wait-3": _status(503, Retry_After=3),
-    "html": _instead(HTML, Content_Type="text/html"),
-    "html-no-length": _instead(HTML, length=False),
-    "lfs": _instead(LFS),
-    "lfs-no-length": _instead(LFS, length=False),
-    "empty": _instead(b""),
-    "short": _instead(b"not found", Content_Type="text/plain"),
+    "html": _replacement(HTML, Content_Type="text/html"),
+    "html-no-length": _replacement(HTML, length=False),
+    "lfs": _replacement(LFS),
+    "lfs-no-length": _replacement(LFS, length=False),
+    "empty": _replacement(b""),
+    "short": _replacement(b"not found", Content_Type="text/plain"),
     "redirect": _redirect("/correct/{name}"),
     "redirect-absolute": _redirect("{base}/correct/{name}"),
     "redirect-loop": _redirect("/redirect-loop/{name}"),
@@ -340,7 +341,7 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
 
 @dataclass
 class Pace:
-    """Slows the body down, so that there is a fraction in which to kill somebody."""
+    """A delay between pieces of the body, so that a test can kill a process in time."""
 
     seconds: float = 0.0
 
@@ -350,7 +351,7 @@ class Pace:
 
 
 class FaultyServer(ThreadingHTTPServer):
-    """Use as a context manager; `base` is its address, `log` what was asked of it."""
+    """Server to be used as a context manager; `base` is its URL, `log` holds the requests."""
 
     daemon_threads = True
     block_on_close = False
@@ -378,7 +379,7 @@ class FaultyServer(ThreadingHTTPServer):
         self._thread.join(5)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what these tests are about."""
+        """Ignore clients that disconnect: the tests do it on purpose."""
 
     def url(self, behaviour: str, name: str) -> str:
         return f"{self.base}/{behaviour}/{name}"

@@ -1,4 +1,4 @@
-"""A small model for the tests of downloading, in place of the 129 MB one."""
+"""A small model for tests of downloading, in place of the 129 MB one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENTS = {
 
 
 def small_model(urls: dict[str, Iterable[str]]) -> Model:
-    """The model, each file with these addresses."""
+    """Return the model with these URLs for its files."""
     files = [
         ModelFile(
             name=name,
@@ -33,13 +33,13 @@ def small_model(urls: dict[str, Iterable[str]]) -> Model:
 
 
 def register(urls: dict[str, Iterable[str]]) -> Model:
-    """Enter the model into the registry of this process."""
+    """Add the model to the registry of this process."""
     MODELS[NAME] = small_model(urls)
     return MODELS[NAME]
 
 
 def write_small_files(folder: Path) -> None:
-    """Leave only the weights to be downloaded."""
+    """Write all files but the weights, which remain to be downloaded."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in CONTENTS.items():
         if name != WEIGHTS:
@@ -47,18 +47,18 @@ def write_small_files(folder: Path) -> None:
 
 
 def part_path(folder: Path, owner: str = "1-dead") -> Path:
-    """The name under which a dead process has left its part of the weights."""
+    """Return the path of a partial file of the weights, as a process that has ended leaves it."""
     digest = hashlib.sha256(CONTENTS[WEIGHTS]).hexdigest()
     return folder / f"{WEIGHTS}.{digest[:12]}.{owner}.part"
 
 
 def parts(folder: Path) -> list[Path]:
-    """The parts that lie in a folder."""
+    """Return the partial files in a folder."""
     return sorted(folder.glob("*.part"))
 
 
 def check_folder(folder: Path) -> None:
-    """Nothing wrong under a final name, at most one part a file, and nothing else."""
+    """Assert that final names hold the right bytes, and at most one partial file a file exists."""
     allowed = {".lock", *CONTENTS, *(f"{name}.verified" for name in CONTENTS)}
     left = {path.name for path in folder.iterdir()} - allowed
     assert all(name.endswith(".part") for name in left), left

@@ -1,4 +1,4 @@
-"""Finding, verifying and remembering model files, without a server."""
+"""Tests of finding and verifying model files, without a server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONTENT = CONTENTS[WEIGHTS]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a registered model, with all its files put there by hand."""
+    """Folder of a registered model, with all its files put there by hand."""
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path))
     register({})
     write_small_files(tmp_path / NAME)
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were hashed."""
+    """Names of the files that were hashed."""
     names: list[str] = []
     real = cache.sha256_of
 
@@ -76,13 +76,13 @@ def run_python(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_importing_the_room_imports_nothing_heavy() -> None:
+def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ("requests", "urllib3", "platformdirs", "cv2", "numpy", "http.client", "socket")
     code = f"import sys, colorcv.models; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code) == "[]"
 
 
-def test_files_that_are_here_need_neither_network_nor_opencv(folder: Path) -> None:
+def test_cached_files_need_neither_requests_nor_opencv(folder: Path) -> None:
     code = (
         "import sys, colorcv.models as m\n"
         "m.resolve('lite'); m.models(); m.verify('lite')\n"
@@ -94,13 +94,13 @@ def test_files_that_are_here_need_neither_network_nor_opencv(folder: Path) -> No
 @pytest.mark.parametrize(
     "first", ["import colorcv.models", "from colorcv.models import resolve", "import colorcv"]
 )
-def test_models_can_be_called_whatever_was_imported_before(first: str) -> None:
-    """The function and the package have one name."""
+def test_models_is_callable_whatever_was_imported_before(first: str) -> None:
+    """The function colorcv.models and the package of the same name do not exclude each other."""
     code = f"{first}\nimport colorcv\nprint([info.name for info in colorcv.models()])"
     assert run_python(code) == "['zhang2016', 'lite']"
 
 
-def test_the_bundled_model_is_whole() -> None:
+def test_the_bundled_model_is_complete() -> None:
     files = resolve("lite")
     assert download("lite") == files.caffemodel.parent
     assert all(info.state == "ready" for info in verify("lite"))
@@ -112,7 +112,7 @@ def test_the_bundled_model_is_whole() -> None:
     assert not list(files.caffemodel.parent.glob("*" + hashes.STAMP_SUFFIX))
 
 
-def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "lite"
     shutil.copytree(resolve("lite").caffemodel.parent, folder)
     monkeypatch.setattr(cache, "model_folder", lambda model: folder)
@@ -129,7 +129,7 @@ def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("model", ["zhang2017", "", "LITE", "../lite", None, 3, Path("lite")])
 @pytest.mark.parametrize("function", [resolve, verify, download])
-def test_an_unknown_model_is_told_with_the_names(function: object, model: object) -> None:
+def test_an_unknown_model_is_an_error_with_the_known_names(function: object, model: object) -> None:
     with pytest.raises(OptionError, match=r"'zhang2016', 'lite'|has a name"):
         function(model)  # type: ignore[operator]
 
@@ -153,7 +153,7 @@ def test_a_changed_file_is_hashed_again(folder: Path, hashed: list[str]) -> None
     assert hashed == [WEIGHTS]
 
 
-STAMP_PATH = WEIGHTS + hashes.STAMP_SUFFIX
+STAMP_NAME = WEIGHTS + hashes.STAMP_SUFFIX
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,12 @@ STAMP_PATH = WEIGHTS + hashes.STAMP_SUFFIX
     ],
     ids=["empty", "zeros", "not-text", "short", "huge", "other-format", "folder", "other-hash"],
 )
-def test_a_damaged_stamp_does_no_harm(
+def test_a_damaged_stamp_file_is_ignored(
     damage: bytes | str | None, folder: Path, hashed: list[str]
 ) -> None:
     resolve(NAME)
     hashed.clear()
-    stamp = folder / STAMP_PATH
+    stamp = folder / STAMP_NAME
     if damage is None:
         stamp.unlink()
         stamp.mkdir()
@@ -202,7 +202,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_refused_with_both_hashes_and_left_alone(
+def test_a_wrong_file_is_an_error_with_both_hashes_and_stays(
     case: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong, what = WRONG[case]
@@ -226,7 +226,7 @@ def test_a_wrong_file_is_refused_with_both_hashes_and_left_alone(
     assert not any(problems.values())
 
 
-def test_verify_finds_what_the_stamp_hides(folder: Path) -> None:
+def test_verify_ignores_the_stamp(folder: Path) -> None:
     resolve(NAME)
     status = (folder / WEIGHTS).stat()
     (folder / WEIGHTS).write_bytes(bytes(len(CONTENT)))  # a bit flipped on the disk, say
@@ -237,7 +237,7 @@ def test_verify_finds_what_the_stamp_hides(folder: Path) -> None:
         resolve(NAME)
 
 
-def test_verify_reports_and_raises_nothing(folder: Path) -> None:
+def test_verify_reports_problems_without_raising(folder: Path) -> None:
     (folder / "small.prototxt").unlink()
     (folder / "centers.npy").unlink()
     (folder / "centers.npy").mkdir()
@@ -253,8 +253,8 @@ def test_verify_reports_and_raises_nothing(folder: Path) -> None:
         resolve(NAME)
 
 
-def test_an_unreadable_file_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so the refusal is simulated."""
+def test_an_unreadable_file_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, because root may read everything."""
 
     def refuse(path: Path, *_: object, **__: object) -> object:
         raise PermissionError(13, "Permission denied")
@@ -304,7 +304,7 @@ def test_offline_opens_no_socket(value: str, folder: Path, monkeypatch: pytest.M
     assert "small.prototxt" not in str(caught.value)
 
 
-def test_offline_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_creates_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path / "new"))
     with pytest.raises(DownloadError):
         download()
@@ -312,7 +312,7 @@ def test_offline_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("value", ["2", "perhaps", "offline"])
-def test_a_strange_offline_is_told(
+def test_an_invalid_offline_value_is_an_error(
     value: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", value)
@@ -325,7 +325,7 @@ def test_a_strange_offline_is_told(
     "value",
     ["ftp://host/x", "file:///models", "models", "http://", "https://h/?a=b", "http://[::1"],
 )
-def test_a_strange_mirror_is_told(
+def test_an_invalid_mirror_is_an_error(
     value: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", "")
@@ -336,7 +336,7 @@ def test_a_strange_mirror_is_told(
 
 
 @pytest.mark.parametrize("version", ["4.9.0", "3.4.18", "4.5.5-dev"])
-def test_an_old_opencv_is_told_before_the_first_byte(
+def test_an_old_opencv_is_an_error_before_the_first_byte(
     version: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
@@ -346,7 +346,7 @@ def test_an_old_opencv_is_told_before_the_first_byte(
         resolve(NAME)
 
 
-def test_no_opencv_is_told_before_the_first_byte(
+def test_no_opencv_is_an_error_before_the_first_byte(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
@@ -357,15 +357,17 @@ def test_no_opencv_is_told_before_the_first_byte(
 
 
 @pytest.mark.parametrize("version", ["4.10.0", "4.14.0", "5.0.0", "5.1.0-dev", "10.0", "custom"])
-def test_a_new_opencv_is_taken(version: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_opencv_is_accepted(
+    version: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
     monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(__version__=version))
     (folder / WEIGHTS).unlink()
-    with pytest.raises(DownloadError, match="could not be downloaded"):  # it has no addresses
+    with pytest.raises(DownloadError, match="could not be downloaded"):  # it has no URLs
         resolve(NAME)
 
 
-def test_the_platform_s_cache_folder_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_platforms_cache_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     import platformdirs
 
     for unset in ("", None):
@@ -377,7 +379,7 @@ def test_the_platform_s_cache_folder_is_taken(monkeypatch: pytest.MonkeyPatch) -
         assert models()[0].folder == expected
 
 
-def test_home_is_absolute_and_may_begin_with_a_tilde(
+def test_home_may_be_relative_or_begin_with_a_tilde(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -389,24 +391,24 @@ def test_home_is_absolute_and_may_begin_with_a_tilde(
     assert models()[0].folder == tmp_path / "me" / "models" / "zhang2016"
 
 
-def test_a_linked_file_is_taken(folder: Path, tmp_path: Path) -> None:
+def test_a_symlink_to_the_file_is_accepted(folder: Path, tmp_path: Path) -> None:
     (folder / WEIGHTS).rename(tmp_path / "elsewhere")
     (folder / WEIGHTS).symlink_to(tmp_path / "elsewhere")
     assert resolve(NAME).caffemodel == folder / WEIGHTS
 
 
-def test_another_version_s_files_are_left_alone(folder: Path) -> None:
-    """A part or stamp that another version of the library has left, in its own way."""
+def test_files_of_other_versions_are_left_alone(folder: Path) -> None:
+    """A partial file or stamp of another version of the library, in a format of its own."""
     others = [f"{WEIGHTS}.0123456789ab.77-aa.part", "new.caffemodel", "index.json", ".lock2"]
     for name in others:
         (folder / name).write_bytes(b"theirs")
-    (folder / STAMP_PATH).write_bytes(b"v2 sha512 1234")
+    (folder / STAMP_NAME).write_bytes(b"v2 sha512 1234")
     resolve(NAME)
     resolve(NAME)
     assert [(folder / name).read_bytes() for name in others] == [b"theirs"] * 4
 
 
-def test_model_files_are_paths_hashable_and_picklable(tmp_path: Path) -> None:
+def test_model_files_hold_paths_and_are_hashable_and_picklable(tmp_path: Path) -> None:
     files = ModelFiles(prototxt=str(tmp_path / "a"), caffemodel=tmp_path / "b", centers="c")
     assert files.prototxt == tmp_path / "a"
     assert files.centers == Path.cwd() / "c"
@@ -423,7 +425,7 @@ def test_model_files_are_paths_hashable_and_picklable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["prototxt", "caffemodel", "centers"])
-def test_a_missing_file_of_one_s_own_is_named(role: str, folder: Path) -> None:
+def test_a_missing_file_of_model_files_is_named(role: str, folder: Path) -> None:
     own = {
         "prototxt": folder / "small.prototxt",
         "caffemodel": folder / WEIGHTS,
@@ -439,7 +441,7 @@ def test_a_missing_file_of_one_s_own_is_named(role: str, folder: Path) -> None:
         assert str(path) in str(caught.value)
 
 
-def test_what_happens_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_verification_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="colorcv"):
         resolve(NAME)
     assert {record.name for record in caplog.records} == {"colorcv"}

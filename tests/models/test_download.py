@@ -1,4 +1,4 @@
-"""Downloads from a server that lies: behaviours times moments times what was kept before."""
+"""Downloads from a faulty server: behaviours x offsets of the fault x partial files."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from tests.helpers.model_files import (
 CONTENT = CONTENTS[WEIGHTS]
 SIZE = len(CONTENT)
 FIRST_BYTE, ALL_BUT_ONE = "1e-9", "1"
-MOMENTS = ("0", FIRST_BYTE, "0.5", ALL_BUT_ONE)
-WITH_MOMENTS = {
+OFFSETS = ("0", FIRST_BYTE, "0.5", ALL_BUT_ONE)
+WITH_OFFSETS = {
     "cut", "reset", "stall", "drip", "no-length-cut", "chunked-cut", "other-bytes-cut",
 }  # fmt: skip
 CASES = [
     case
     for name in BEHAVIOURS
-    for case in ([f"{name}@{moment}" for moment in MOMENTS] if name in WITH_MOMENTS else [name])
+    for case in ([f"{name}@{offset}" for offset in OFFSETS] if name in WITH_OFFSETS else [name])
 ]
 SLOW = {"stall", "drip", "drip-headers", "hang"}
-KEPT = {
-    "nothing-kept": b"",
-    "part-kept": CONTENT[:120_000],
-    "other-bytes-kept": bytes(120_000),
-    "all-kept": CONTENT,
-    "all-other-kept": bytes(SIZE),
-    "too-much-kept": CONTENT + b"!",
+PARTIALS = {
+    "none": b"",
+    "half": CONTENT[:120_000],
+    "other-bytes": bytes(120_000),
+    "complete": CONTENT,
+    "complete-other-bytes": bytes(SIZE),
+    "too-long": CONTENT + b"!",
 }
 MATRIX = [
-    (case, kept)
+    (case, partial)
     for case in CASES
-    for kept in ("nothing-kept", "part-kept", "other-bytes-kept")
-    if case.partition("@")[0] not in SLOW or kept == "part-kept"
+    for partial in ("none", "half", "other-bytes")
+    if case.partition("@")[0] not in SLOW or partial == "half"
 ]
-# What the only address does, and the reason that the error must give; None: the file arrives.
-ALONE: dict[str, str | None] = {
+# The reason in the error if this is the only URL; None: the download succeeds.
+REASONS: dict[str, str | None] = {
     "correct": None,
     "ignores-range": None,
     "no-length": None,
@@ -114,7 +114,7 @@ ALONE: dict[str, str | None] = {
     "other-bytes": r"sent other content: sha256 [0-9a-f]{64} instead of [0-9a-f]{64}",
     "other-bytes-cut": r"the connection was cut|sent other content",
 }
-# What is not worth a second try at the same address.
+# These are not retried.
 FINAL = {
     "chunked-short", "204", "300", "403", "404", "407", "410", "html", "html-no-length",
     "lfs", "lfs-no-length", "empty", "short", "redirect-loop", "redirect-file", "redirect-ftp",
@@ -130,7 +130,7 @@ def server() -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The cache folder with all but the weights."""
+    """Cache folder with all files but the weights."""
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
     for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -143,56 +143,56 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between tries, which the tests don't wait."""
+    """Seconds of the waits between attempts, which do not happen in tests."""
     seconds: list[float] = []
     monkeypatch.setattr(mirrors, "_sleep", seconds.append)
     return seconds
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    """Short time limits, only where the server makes us wait for them: machines are busy."""
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """Set short timeouts for slow behaviours only: a busy machine must not run into them."""
     if case.partition("@")[0] in SLOW:
         monkeypatch.setattr(http, "READ_TIMEOUT_S", 0.25)
         monkeypatch.setattr(http, "STALL_TIMEOUT_S", 0.3)
 
 
-def test_every_behaviour_has_its_expected_end() -> None:
-    assert set(ALONE) == set(BEHAVIOURS)
+def test_every_behaviour_has_an_expected_result() -> None:
+    assert set(REASONS) == set(BEHAVIOURS)
 
 
-@pytest.mark.parametrize(("case", "kept"), MATRIX)
-def test_the_next_address_gives_the_file(
+@pytest.mark.parametrize(("case", "partial"), MATRIX)
+def test_the_next_url_gives_the_file(
     case: str,
-    kept: str,
+    partial: str,
     folder: Path,
     server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hurry(monkeypatch, case)
+    shorten_timeouts(monkeypatch, case)
     register({WEIGHTS: [server.url(case, WEIGHTS), server.url("correct", WEIGHTS)]})
-    if KEPT[kept]:
-        part_path(folder).write_bytes(KEPT[kept])
+    if PARTIALS[partial]:
+        part_path(folder).write_bytes(PARTIALS[partial])
     download(NAME)
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     check_folder(folder)
 
 
-@pytest.mark.parametrize(("case", "kept"), MATRIX)
-def test_the_same_address_is_honest_the_second_time(
+@pytest.mark.parametrize(("case", "partial"), MATRIX)
+def test_the_same_url_gives_the_file_when_retried(
     case: str,
-    kept: str,
+    partial: str,
     folder: Path,
     server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hurry(monkeypatch, case)
+    shorten_timeouts(monkeypatch, case)
     register({WEIGHTS: [server.url(f"{case},correct", WEIGHTS)]})
-    if KEPT[kept]:
-        part_path(folder).write_bytes(KEPT[kept])
-    # With something kept, these two may be innocent: they are asked again, for the whole file.
-    final = {"other-bytes", "416"} if kept == "nothing-kept" else set()
+    if PARTIALS[partial]:
+        part_path(folder).write_bytes(PARTIALS[partial])
+    # With a partial file the fault may lie there, so these two are retried without Range.
+    final = {"other-bytes", "416"} if partial == "none" else set()
     if case.partition("@")[0] in FINAL | final:
         with pytest.raises(DownloadError):
             download(NAME)
@@ -200,26 +200,26 @@ def test_the_same_address_is_honest_the_second_time(
         download(NAME)
         assert (folder / WEIGHTS).read_bytes() == CONTENT
     check_folder(folder)
-    if kept == "part-kept":
-        assert server.log[0].start == len(KEPT[kept])
+    if partial == "half":
+        assert server.log[0].start == len(PARTIALS[partial])
 
 
-@pytest.mark.parametrize(("case", "kept"), [each for each in MATRIX if each[0][-4:] != "1e-9"])
-def test_the_only_address(
+@pytest.mark.parametrize(("case", "partial"), [each for each in MATRIX if each[0][-4:] != "1e-9"])
+def test_a_single_url(
     case: str,
-    kept: str,
+    partial: str,
     folder: Path,
     server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hurry(monkeypatch, case)
+    shorten_timeouts(monkeypatch, case)
     register({WEIGHTS: [server.url(case, WEIGHTS)]})
-    if KEPT[kept]:
-        part_path(folder).write_bytes(KEPT[kept])
-    # All the bytes come in the end, if slowly or without an end.
-    whole = case in ("drip@1", "chunked-cut@1")
-    reason = None if whole else ALONE[case.partition("@")[0]]
+    if PARTIALS[partial]:
+        part_path(folder).write_bytes(PARTIALS[partial])
+    # All bytes arrive, slowly or without the final chunk.
+    arrives = case in ("drip@1", "chunked-cut@1")
+    reason = None if arrives else REASONS[case.partition("@")[0]]
     if reason is None:
         download(NAME)
         assert (folder / WEIGHTS).read_bytes() == CONTENT
@@ -233,35 +233,37 @@ def test_the_only_address(
         assert not (folder / WEIGHTS).exists()
         assert sum(waits) <= 200
         if case in ("other-bytes", "endless", "chunked-short"):
-            assert parts(folder) == []  # proved wrong
-        elif kept != "other-bytes-kept" and not case.startswith("other-bytes"):
+            assert parts(folder) == []  # known to be wrong
+        elif partial != "other-bytes" and not case.startswith("other-bytes"):
             assert all(CONTENT.startswith(path.read_bytes()) for path in parts(folder))
     check_folder(folder)
     assert len(server.log) <= 60
 
 
-@pytest.mark.parametrize("kept", KEPT)
-def test_what_was_kept_is_gone_on_with_or_thrown_away(
-    kept: str, folder: Path, server: FaultyServer, waits: list[float]
+@pytest.mark.parametrize("partial", PARTIALS)
+def test_a_partial_file_is_resumed_or_discarded(
+    partial: str, folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
-    part_path(folder).write_bytes(KEPT[kept])
+    part_path(folder).write_bytes(PARTIALS[partial])
     part_path(folder, "2-smaller").write_bytes(CONTENT[:1000])
     download(NAME)
     check_folder(folder)
     starts = [request.start for request in server.log]
     expected = {
-        "nothing-kept": [1000],
-        "part-kept": [120_000],
-        "other-bytes-kept": [120_000, 0],
-        "all-kept": [],
-        "all-other-kept": [0],
-        "too-much-kept": [0],
+        "none": [1000],
+        "half": [120_000],
+        "other-bytes": [120_000, 0],
+        "complete": [],
+        "complete-other-bytes": [0],
+        "too-long": [0],
     }
-    assert starts == expected[kept]
+    assert starts == expected[partial]
 
 
-def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: FaultyServer) -> None:
+def test_smaller_partial_files_are_removed_when_the_download_fails(
+    folder: Path, server: FaultyServer
+) -> None:
     register({WEIGHTS: [server.url("404", WEIGHTS)]})
     part_path(folder, "1-a").write_bytes(CONTENT[:1000])
     part_path(folder, "2-b").write_bytes(CONTENT[:2000])
@@ -271,8 +273,10 @@ def test_smaller_parts_go_also_when_the_download_fails(folder: Path, server: Fau
     assert left.read_bytes() == CONTENT[:2000]
 
 
-def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: FaultyServer) -> None:
-    """A file of the same name with another hash, as another version of the library may want."""
+def test_the_partial_file_of_another_version_is_not_resumed(
+    folder: Path, server: FaultyServer
+) -> None:
+    """A file of the same name with another hash."""
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     theirs = folder / f"{WEIGHTS}.0123456789ab.77-aa.part"
     theirs.write_bytes(b"theirs")
@@ -282,14 +286,14 @@ def test_another_version_s_part_is_not_gone_on_with(folder: Path, server: Faulty
 
 
 @pytest.mark.parametrize("case", ["cut@0.5", "reset@0.5", "stall@0.5", "drip@0.5"])
-def test_nothing_is_fetched_twice_after_a_break(
+def test_no_byte_is_downloaded_twice_after_an_interruption(
     case: str,
     folder: Path,
     server: FaultyServer,
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hurry(monkeypatch, case)
+    shorten_timeouts(monkeypatch, case)
     register({WEIGHTS: [server.url(f"{case},correct", WEIGHTS)]})
     download(NAME)
     first, second = server.log
@@ -311,7 +315,7 @@ def test_nothing_is_fetched_twice_after_a_break(
         ("html", []),
     ],
 )
-def test_how_long_is_waited(
+def test_back_off_and_retry_after(
     case: str, expected: list[float], folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     register({WEIGHTS: [server.url(case, WEIGHTS)]})
@@ -320,20 +324,20 @@ def test_how_long_is_waited(
     assert waits == pytest.approx(expected, abs=1.6 if "date" in case else 0.2)
 
 
-def test_waits_only_when_every_address_has_failed(
+def test_other_urls_are_tried_before_waiting(
     folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     cases = ["503", "429-wait-7", "503-wait-3,correct"]
     register({WEIGHTS: [server.url(case, WEIGHTS) for case in cases]})
     download(NAME)
     asked = [request.path.split("/")[1] for request in server.log]
-    # The first is asked again after its back-off of 1 s, then of 2 s; the third is ready after 3.
+    # The first URL is retried after 1 s, then 2 s; the third may be retried after 3 s.
     assert asked[:3] == cases
     assert asked[-1] == cases[2]
     assert len(waits) == len(asked) - 3
 
 
-def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits: list[float],
+def test_back_off_has_a_maximum(monkeypatch: pytest.MonkeyPatch, folder: Path, waits: list[float],
                             server: FaultyServer) -> None:  # fmt: skip
     monkeypatch.setattr(mirrors, "MAX_TRIES", 9)
     register({WEIGHTS: [server.url("500", WEIGHTS)]})
@@ -342,8 +346,8 @@ def test_back_off_is_capped(monkeypatch: pytest.MonkeyPatch, folder: Path, waits
     assert waits == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30], abs=0.2)
 
 
-@pytest.mark.parametrize("between", [[], ["503"]], ids=["at-once", "with-failures-between"])
-def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
+@pytest.mark.parametrize("between", [[], ["503"]], ids=["progress-only", "with-failures-between"])
+def test_retries_go_on_while_there_is_progress(
     between: list[str], folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     cases = [*(["cut@0.1", *between] * 10), "correct"]
@@ -356,7 +360,7 @@ def test_a_server_that_gives_a_little_each_time_is_gone_on_with(
     assert len(set(starts)) == 11
 
 
-def test_asks_for_the_bytes_as_they_are(folder: Path, server: FaultyServer) -> None:
+def test_request_headers(folder: Path, server: FaultyServer) -> None:
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     download(NAME)
     headers = server.log[0].headers
@@ -365,7 +369,7 @@ def test_asks_for_the_bytes_as_they_are(folder: Path, server: FaultyServer) -> N
     assert "Range" not in headers
 
 
-def test_what_was_downloaded_is_not_hashed_again(
+def test_a_downloaded_file_is_not_hashed_again(
     folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
@@ -406,7 +410,7 @@ def test_nothing_outside_the_folder_is_written(
     assert {path.name for path in tmp_path.iterdir()} == {"home", "outside"}
 
 
-def test_a_proxy_that_is_not_there_is_named(
+def test_an_unreachable_proxy_is_named(
     folder: Path, server: FaultyServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -417,31 +421,29 @@ def test_a_proxy_that_is_not_there_is_named(
         download(NAME)
 
 
-def test_a_secure_connection_that_is_none_is_not_tried_again(
-    folder: Path, server: FaultyServer, waits: list[float]
-) -> None:
-    address = server.url("correct", WEIGHTS).replace("http:", "https:")
-    register({WEIGHTS: [address]})
-    with pytest.raises(DownloadError, match=rf"{address}: the secure connection failed: "):
+def test_a_tls_error_is_not_retried(folder: Path, server: FaultyServer, waits: list[float]) -> None:
+    url = server.url("correct", WEIGHTS).replace("http:", "https:")
+    register({WEIGHTS: [url]})
+    with pytest.raises(DownloadError, match=rf"{url}: the secure connection failed: "):
         download(NAME)
     assert waits == []
 
 
-def test_a_urllib3_without_read1_does(
+def test_urllib3_without_read1(
     folder: Path, server: FaultyServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """urllib3 1.26 has none."""
+    """As in urllib3 1.26."""
     for kind in urllib3.HTTPResponse.__mro__:
         if "read1" in vars(kind):
             monkeypatch.delattr(kind, "read1")
-    hurry(monkeypatch, "stall")
+    shorten_timeouts(monkeypatch, "stall")
     register({WEIGHTS: [server.url("stall@0.5,cut@0.5,correct", WEIGHTS)]})
     download(NAME)
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     assert [request.start > 0 for request in server.log] == [False, True, True]
 
 
-def test_every_address_stands_in_the_error_with_its_reason(
+def test_the_error_lists_every_url_with_its_reason(
     folder: Path, server: FaultyServer, waits: list[float]
 ) -> None:
     cases = ["404", "html", "lfs", "503", "redirect-file", "cut@0.5"]
@@ -449,16 +451,16 @@ def test_every_address_stands_in_the_error_with_its_reason(
     with pytest.raises(DownloadError) as caught:
         download(NAME)
     for case in cases:
-        reason = ALONE[case.partition("@")[0]]
-        address = re.escape(server.url(case, WEIGHTS))
-        assert re.search(rf"\n  {address}: .*{reason}", str(caught.value))
+        reason = REASONS[case.partition("@")[0]]
+        url = re.escape(server.url(case, WEIGHTS))
+        assert re.search(rf"\n  {url}: .*{reason}", str(caught.value))
     assert "leads to ftp://127.0.0.1/x: neither http nor https" in str(caught.value)
     (left,) = parts(folder)
     assert CONTENT.startswith(left.read_bytes())
     assert f"{left.stat().st_size / 1e6:.1f} MB of it are here already" in str(caught.value)
 
 
-def test_progress_tells_what_is_here_of_how_much(folder: Path, server: FaultyServer) -> None:
+def test_progress_reports_received_and_total_bytes(folder: Path, server: FaultyServer) -> None:
     calls: list[tuple[int, int, str]] = []
     part_path(folder).write_bytes(CONTENT[:120_000])
     register({WEIGHTS: [server.url("cut@0.3,correct", WEIGHTS)]})
@@ -471,7 +473,7 @@ def test_progress_tells_what_is_here_of_how_much(folder: Path, server: FaultySer
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError, ValueError])
-def test_what_progress_raises_arrives_and_the_part_is_kept(
+def test_an_exception_from_progress_is_raised_and_the_partial_file_kept(
     error: type[BaseException], folder: Path, server: FaultyServer
 ) -> None:
     def progress(done: int, total: int, name: str) -> None:
@@ -483,9 +485,9 @@ def test_what_progress_raises_arrives_and_the_part_is_kept(
     with pytest.raises(error, match=r"^enough$"):
         download(NAME, progress=progress)
     (left,) = parts(folder)
-    kept = left.stat().st_size
-    assert kept > 100_000
+    partial = left.stat().st_size
+    assert partial > 100_000
     server.log.clear()
     download(NAME)
-    assert [request.start for request in server.log] == [kept]
+    assert [request.start for request in server.log] == [partial]
     check_folder(folder)

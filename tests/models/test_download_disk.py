@@ -1,4 +1,4 @@
-"""Downloads onto disks that are full, read-only, or not there."""
+"""Downloads to disks that are full, read-only or missing."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(home: Path) -> Iterator[Path]:
-    """A real disk of 200 kB in place of the cache folder; only root on Linux can make one."""
+    """A tmpfs of 200 kB in place of the cache folder; only root on Linux can mount one."""
     if sys.platform != "linux" or shutil.which("mount") is None:
-        pytest.skip("no tmpfs here; test_a_disk_that_fills_up_in_a_process runs in any case")
+        pytest.skip("no tmpfs here; test_a_file_size_limit runs in any case")
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(home)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -61,8 +61,8 @@ def small_disk(home: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(home)], check=True)
 
 
-def no_room_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the check of free space pass: somebody else fills the disk meanwhile."""
+def pretend_free_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the check of free space succeed, as if the disk filled up only afterwards."""
     monkeypatch.setattr(downloader.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 40))
 
 
@@ -71,7 +71,7 @@ def assert_helpful(error: DownloadError, folder: Path) -> None:
         assert way_out in str(error)
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
+def test_a_small_disk_is_an_error_before_the_first_byte(
     small_disk: Path, server: FaultyServer
 ) -> None:
     register({name: [server.url("correct", name)] for name in CONTENTS})
@@ -86,26 +86,26 @@ def test_a_disk_that_fills_up(
 ) -> None:
     write_small_files(small_disk / NAME)
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
-    no_room_seen(monkeypatch)
+    pretend_free_space(monkeypatch)
     with pytest.raises(DownloadError, match="No space left on device") as caught:
         download(NAME)
     assert_helpful(caught.value, small_disk / NAME)
     assert isinstance(caught.value.__cause__, OSError)
     check_folder(small_disk / NAME)
     (left,) = parts(small_disk / NAME)
-    kept = left.stat().st_size
-    assert 50_000 < kept < SIZE
+    partial = left.stat().st_size
+    assert 50_000 < partial < SIZE
     assert CONTENT.startswith(left.read_bytes())
 
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     server.log.clear()
     download(NAME)
-    assert [(request.start, request.sent) for request in server.log] == [(kept, SIZE - kept)]
+    assert [(request.start, request.sent) for request in server.log] == [(partial, SIZE - partial)]
     check_folder(small_disk / NAME)
 
 
-def test_a_disk_that_fills_up_in_a_process(home: Path, server: FaultyServer) -> None:
-    """The same by a limit on the size of files, which needs no rights."""
+def test_a_file_size_limit(home: Path, server: FaultyServer) -> None:
+    """Like a full disk, but without root."""
     pytest.importorskip("resource", reason="Windows has no limits on file sizes")
     write_small_files(home / NAME)
     child = [
@@ -144,7 +144,7 @@ def test_a_read_only_folder_with_the_right_files_is_enough(
     assert next(info for info in models() if info.name == NAME).state == "ready"
 
 
-def test_a_read_only_folder_is_told_before_the_first_byte(
+def test_a_read_only_folder_is_an_error_before_the_first_byte(
     small_disk: Path, server: FaultyServer
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
@@ -162,7 +162,7 @@ def test_a_read_only_folder_is_told_before_the_first_byte(
 def test_every_call_may_fail(
     call: str, code: int, home: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One clear error whatever the disk refuses, also where nothing can be mounted."""
+    """Each system call raises; needs no mount."""
     register({name: [server.url("correct", name)] for name in CONTENTS})
 
     def fail(*_: object, **__: object) -> None:
@@ -170,10 +170,10 @@ def test_every_call_may_fail(
 
     if call == "mkdir":
         monkeypatch.setattr(Path, "mkdir", fail)
-    else:  # only in our own module: pytest writes files too
-        stand_in = SimpleNamespace(**{name: getattr(os, name) for name in dir(os)})
-        setattr(stand_in, call, fail)
-        monkeypatch.setattr(partial, "os", stand_in)
+    else:  # only in the module under test: pytest writes files too
+        fake_os = SimpleNamespace(**{name: getattr(os, name) for name in dir(os)})
+        setattr(fake_os, call, fail)
+        monkeypatch.setattr(partial, "os", fake_os)
     with pytest.raises(DownloadError, match=os.strerror(code)) as caught:
         download(NAME)
     assert_helpful(caught.value, home / NAME)
@@ -197,7 +197,7 @@ def test_a_file_in_place_of_the_folder(
     assert next(info for info in models() if info.name == NAME).state == "absent"
 
 
-def test_what_is_kept_counts_for_the_space_needed(
+def test_a_partial_file_reduces_the_space_needed(
     home: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_files(home / NAME)

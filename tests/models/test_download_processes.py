@@ -1,4 +1,4 @@
-"""Downloads by several processes at once, and by processes that are killed.
+"""Downloads in several processes at once, and in processes that are killed.
 
 ``COLORCV_TEST_KILLS=200 pytest tests/models/test_download_processes.py`` kills 200 times, not 20.
 """
@@ -53,24 +53,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     MODELS.pop(NAME, None)
 
 
-def start(folder: Path, address: str) -> subprocess.Popen[str]:
-    child = [sys.executable, "-m", "tests.helpers.download_child", str(folder.parent), address]
+def start(folder: Path, url: str) -> subprocess.Popen[str]:
+    child = [sys.executable, "-m", "tests.helpers.download_child", str(folder.parent), url]
     return subprocess.Popen(child, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+def wait_for(process: subprocess.Popen[str]) -> tuple[int, str]:
     output, _ = process.communicate(timeout=60)
     return process.returncode, output
 
 
-def kept(folder: Path) -> int:
+def partial_bytes(folder: Path) -> int:
     return max((path.stat().st_size for path in parts(folder)), default=0)
 
 
 def test_eight_processes_at_once_download_once(folder: Path, server: FaultyServer) -> None:
-    server.pace.seconds = 0.05  # about a second for the weights: all eight are there by then
+    server.pace.seconds = 0.05  # about 1 s for the weights, so that the others wait
     processes = [start(folder, f"{server.base}/correct") for _ in range(8)]
-    assert [finish(process) for process in processes] == [(0, "ready\n")] * 8
+    assert [wait_for(process) for process in processes] == [(0, "ready\n")] * 8
     check_folder(folder)
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     assert sorted(request.path for request in server.log) == sorted(
@@ -81,14 +81,16 @@ def test_eight_processes_at_once_download_once(folder: Path, server: FaultyServe
 def test_eight_processes_without_locks_get_the_right_file(
     folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a file system that has none; threads here, which share nothing but the folder."""
+    """As on a file system without locks; threads here, which share only the folder."""
 
     def no_locks(fd: int) -> None:
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(locks, "_try_lock", no_locks)
     register({name: [server.url("correct", name)] for name in CONTENTS})
-    part_path(folder).write_bytes(CONTENT[:1000])  # perhaps somebody's: nobody may touch it
+    part_path(folder).write_bytes(
+        CONTENT[:1000]
+    )  # may belong to a running process: must not be touched
     server.pace.seconds = 0.002
     errors: list[BaseException] = []
 
@@ -109,7 +111,7 @@ def test_eight_processes_without_locks_get_the_right_file(
     assert part_path(folder).read_bytes() == CONTENT[:1000]
 
 
-def test_a_part_without_locks_is_gone_on_with_when_it_is_old(
+def test_an_old_partial_file_is_resumed_without_locks(
     folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(fd: int) -> None:
@@ -126,7 +128,9 @@ def test_a_part_without_locks_is_gone_on_with_when_it_is_old(
     check_folder(folder)
 
 
-def test_the_part_of_a_living_process_is_left_alone(folder: Path, server: FaultyServer) -> None:
+def test_the_partial_file_of_a_running_process_is_left_alone(
+    folder: Path, server: FaultyServer
+) -> None:
     write_small_files(folder)
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     path = part_path(folder, "1-alive")
@@ -139,37 +143,37 @@ def test_the_part_of_a_living_process_is_left_alone(folder: Path, server: Faulty
     assert [request.start for request in server.log] == [0]
 
 
-def test_a_holder_that_hangs_is_not_waited_for_forever(
+def test_waiting_for_a_process_that_hangs_ends(
     folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.3)
     write_small_files(folder)
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
-    told: list[int] = []
+    seen: list[int] = []
     part_path(folder, "1-alive").write_bytes(CONTENT[:1000])
     with (folder / locks.LOCK_NAME).open("w") as holder, part_path(folder, "1-alive").open() as its:
         assert locks.lock(holder.fileno())
         assert locks.lock(its.fileno())
-        download(NAME, progress=lambda done, total, name: told.append(done))
+        download(NAME, progress=lambda done, total, name: seen.append(done))
     assert (folder / WEIGHTS).read_bytes() == CONTENT
-    assert told[0] == 1000  # the other process's progress, while it was waited for
-    assert told[-1] == SIZE
+    assert seen[0] == 1000  # progress of the other process, while waiting for it
+    assert seen[-1] == SIZE
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_a_killed_process_is_gone_on_from_where_it_was(folder: Path, server: FaultyServer) -> None:
+def test_the_download_of_a_killed_process_is_resumed(folder: Path, server: FaultyServer) -> None:
     write_small_files(folder)
     first = start(folder, f"{server.base}/stall@0.5,correct")
     try:
         end = time.monotonic() + 30
-        while kept(folder) < SIZE // 2 and time.monotonic() < end:
+        while partial_bytes(folder) < SIZE // 2 and time.monotonic() < end:
             time.sleep(0.01)
     finally:
         first.kill()
-        finish(first)
-    assert kept(folder) == SIZE // 2
+        wait_for(first)
+    assert partial_bytes(folder) == SIZE // 2
     assert not (folder / WEIGHTS).exists()
-    assert finish(start(folder, f"{server.base}/stall@0.5,correct")) == (0, "ready\n")
+    assert wait_for(start(folder, f"{server.base}/stall@0.5,correct")) == (0, "ready\n")
     assert [(request.start, request.sent) for request in server.log] == [
         (0, SIZE // 2),
         (SIZE // 2, SIZE // 2),
@@ -178,30 +182,30 @@ def test_a_killed_process_is_gone_on_from_where_it_was(folder: Path, server: Fau
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_random_kills_end_with_no_file_or_the_right_one(folder: Path, server: FaultyServer) -> None:
-    """Only the right bytes under the final name, and no byte that is here asked for again."""
+def test_random_kills_leave_no_file_or_the_right_one(folder: Path, server: FaultyServer) -> None:
+    """The final name only ever holds the right bytes, and no byte is requested twice."""
     write_small_files(folder)
-    chance = random.Random(KILLS)
+    rng = random.Random(KILLS)
     server.pace.seconds = 0.004
     started = killed = finished = 0
     while killed < KILLS:
-        before, started = kept(folder), started + 1
-        # A path of its own: what a killed process asked may come into the log late.
+        before, started = partial_bytes(folder), started + 1
+        # A path of its own: a request of a killed process may be logged late.
         process = start(folder, f"{server.base}/correct/{started}")
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.15))
         process.kill()
-        code, _ = finish(process)
+        code, _ = wait_for(process)
         killed += code == -signal.SIGKILL
         check_folder(folder)
-        mine = [each.start for each in server.log if each.path == f"/correct/{started}/{WEIGHTS}"]
-        assert mine in ([before], [])
-        assert kept(folder) >= before or (folder / WEIGHTS).exists()
+        starts = [each.start for each in server.log if each.path == f"/correct/{started}/{WEIGHTS}"]
+        assert starts in ([before], [])
+        assert partial_bytes(folder) >= before or (folder / WEIGHTS).exists()
         if (folder / WEIGHTS).exists():
             finished += 1
             (folder / WEIGHTS).unlink()
-    assert finish(start(folder, f"{server.base}/correct")) == (0, "ready\n")
+    assert wait_for(start(folder, f"{server.base}/correct")) == (0, "ready\n")
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     check_folder(folder)
     assert finished or KILLS < 20

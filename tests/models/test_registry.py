@@ -1,4 +1,4 @@
-"""The registry's data: what it promises about files that every version shares."""
+"""Tests of the registry's data, which all versions of the library share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EVERY_FILE = [
 ]
 
 
-def test_the_public_model_is_the_published_one() -> None:
-    """Its names, sizes and hashes never change: caches of all versions hold these files."""
+def test_zhang2016_is_the_published_model() -> None:
+    """Names, sizes and hashes never change, because all versions share one cache folder."""
     assert [(file.name, file.size, file.sha256) for file in MODELS["zhang2016"].files] == [
         (
             "colorization_deploy_v2.prototxt",
@@ -39,23 +39,23 @@ def test_the_public_model_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(("model", "file"), EVERY_FILE)
-def test_a_file_s_data_is_usable(model: Model, file: ModelFile) -> None:
+def test_the_entry_of_a_file_is_valid(model: Model, file: ModelFile) -> None:
     assert file.size > 0
     assert len(bytes.fromhex(file.sha256)) == 32
     assert file.sha256 == file.sha256.lower()
-    # A name becomes a path: it must be a plain one on every system.
+    # The name must be a valid file name on every system.
     assert Path(file.name).name == file.name
     assert not set(file.name) & set('<>:"/\\|?*[]')
     assert bool(file.urls) != model.bundled
     assert len(set(file.urls)) == len(file.urls)
-    for address in file.urls:
-        parts = urlsplit(address)
+    for url in file.urls:
+        parts = urlsplit(url)
         assert parts.scheme in ("http", "https")
         assert unquote(parts.path).endswith(f"/{file.name}")
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_names_are_plain_and_unlike(name: str) -> None:
+def test_the_entry_of_a_model_is_valid(name: str) -> None:
     model = MODELS[name]
     assert name == model.name
     assert name.isidentifier()
@@ -64,7 +64,7 @@ def test_names_are_plain_and_unlike(name: str) -> None:
     assert len({file.name.lower() for file in model.files}) == 3
 
 
-def test_the_tests_copies_are_the_registered_files(data: Path) -> None:
+def test_the_copies_in_tests_data_are_the_registered_files(data: Path) -> None:
     for file in (MODELS["zhang2016"].prototxt, MODELS["zhang2016"].centers):
         content = (data / file.name).read_bytes()
         assert len(content) == file.size
