@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,23 +14,38 @@ from ..errors import OptionError
 
 __all__ = ["Batch", "Job", "default_output", "plan_batch"]
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
 
 @dataclass(frozen=True)
 class Job:
-    """An input file and its output path; None is standard input or standard output."""
+    """An input file and its output path; None is standard input or standard output.
+
+    `is_named` tells the only input of the command from a file of a folder or of several inputs.
+    """
 
     source: Path | None
     target: Path | None
+    is_named: bool = field(default=False, compare=False)
 
 
 @dataclass
 class Batch:
-    """Jobs to run, problems with other inputs, notes, and the number of files passed over."""
+    """Jobs to run, problems with other inputs, notes, and skipped files with the reason."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    skipped: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    existing: int = 0
+
+    def skip_existing(self) -> None:
+        """Drop the jobs whose output exists, and count them."""
+        remaining = [
+            job for job in self.jobs if job.target is None or not os.path.lexists(job.target)
+        ]
+        self.existing += len(self.jobs) - len(remaining)
+        self.jobs = remaining
 
 
 def default_output(source: Path) -> Path:
@@ -42,142 +59,195 @@ def plan_batch(
     *,
     suffixes: Collection[str],
     name: Callable[[Path], Path] = default_output,
+    reasons: Mapping[str, str] | None = None,
 ) -> Batch:
     """Pair inputs with output paths.
 
     Parameters
     ----------
     inputs : sequence of str
-        Files, folders (searched recursively, without following links) and ``-`` for standard
-        input.
+        Files, folders (searched recursively, without following links), patterns such as
+        ``scans/*.jpg``, and ``-`` for standard input.
     output : str or None
         A file for a single input file, else a folder, which repeats the tree of an input folder;
         ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
     suffixes : collection of str
         Suffixes of the files to take from folders, in lower case with the dot. Earlier results
-        (``*.color.*``), hidden files and the output folder itself are passed over.
+        (``*.color.*``), hidden files and the output folder itself are skipped.
     name : callable
         Returns the default output of an input. Its suffix is also used in an output folder.
+    reasons : mapping, optional
+        Suffixes that are refused, with the reason.
 
     Raises
     ------
     OptionError
-        The output is an empty name, or a file where several inputs need a folder.
+        The output is not a usable name for these inputs.
     """
-    if output == "":
-        raise OptionError("the output's name is empty")
-    if output is not None and len(inputs) > 1 and output != "-" and not output.endswith("/"):
-        out = Path(output)
-        if out.is_file() or (out.suffix.lower() in suffixes and not out.is_dir()):
-            raise OptionError(f"{len(inputs)} inputs need a folder, and -o {output} is a file")
-    result = Batch()
-    for source, target in _iter_jobs(inputs, output, suffixes, name, result):
-        result.jobs.append(Job(source, target))
-    _reject_conflicts(result)
-    return result
+    batch = Batch()
+    planner = _Planner(batch, suffixes, name, reasons or {})
+    expanded = list(_expand_patterns(inputs, batch))
+    has_many = len(expanded) > 1 or any(map(_is_folder, map(Path, filter(None, expanded))))
+    _check_output(output, has_many, suffixes)
+    for source, target, is_found in planner.iter_jobs(expanded, output, has_many):
+        batch.jobs.append(Job(source, target, is_named=not is_found and not has_many))
+    _reject_conflicts(batch)
+    return batch
 
 
-def _iter_jobs(
-    inputs: Sequence[str],
-    output: str | None,
-    suffixes: Collection[str],
-    name: Callable[[Path], Path],
-    result: Batch,
-) -> Iterator[tuple[Path | None, Path | None]]:
-    def output_under(folder: Path, source: Path) -> Path:
-        return (folder / source).with_suffix(name(source).suffix)
-
-    to_stdout = output == "-"
-    out = Path(output) if output is not None and not to_stdout else None
+def _expand_patterns(inputs: Sequence[str], batch: Batch) -> Iterator[str]:
+    """Expand what the shell has not: quoted patterns, and all of them on Windows."""
     for given in inputs:
-        source = Path(given)
-        if given == "-":
-            if out is not None and _is_folder_name(output, inputs):
-                yield None, out / "stdin.png"
-            else:
-                yield None, out
-        elif given and _is_folder(source):
-            if to_stdout:
-                result.problems.append(f"{source}: a folder cannot go to standard output")
-                continue
-            for found in _iter_files(source, out, suffixes, result):
-                yield found, output_under(out, found.relative_to(source)) if out else name(found)
-        elif problem := _input_error(given):
-            result.problems.append(problem)
-        elif to_stdout:
-            yield source, None
-        elif out is None and source.stem.endswith(OUTPUT_TAG) and len(inputs) > 1:
-            # On a second run, the shell expands *.jpg to the results of the first too.
-            result.notes.append(f"{source}: left alone, it is a result already")
-        elif out is None:
-            yield source, name(source)
-        elif _is_folder_name(output, inputs):
-            yield source, output_under(out, Path(source.name))
+        if not glob.has_magic(given) or _URL.match(given) or os.path.lexists(given):
+            yield given
+        elif found := sorted(glob.glob(given, recursive=True)):  # noqa: PTH207
+            yield from found
         else:
-            yield source, out
+            batch.problems.append(f"{given}: no file matches this pattern")
 
 
-def _is_folder_name(output: str | None, inputs: Sequence[str]) -> bool:
-    """Return True if the output exists as a folder, ends with a slash, or has several inputs."""
-    assert output is not None
-    return len(inputs) > 1 or output.endswith(("/", os.sep)) or _is_folder(Path(output))
+def _check_output(output: str | None, has_many: bool, suffixes: Collection[str]) -> None:
+    if output is None or output == "-":
+        return
+    if not output:
+        raise OptionError("the name after -o is empty")
+    if _URL.match(output):
+        raise OptionError(f"cannot write to a URL: -o {output}; write a file and upload it")
+    out = Path(output)
+    if output.endswith(("/", os.sep)) or _is_folder(out):
+        return
+    if has_many and (os.path.isfile(out) or out.suffix.lower() in suffixes):  # noqa: PTH113
+        raise OptionError(f"several inputs need a folder, got the file name -o {output}")
+    if not has_many and not out.suffix:
+        raise OptionError(
+            f"-o {output} has no suffix: use -o {output}.png (or .jpg, .mp4, ...) for a file, or "
+            f"-o {output}/ for a folder"
+        )
+
+
+@dataclass
+class _Planner:
+    batch: Batch
+    suffixes: Collection[str]
+    name: Callable[[Path], Path]
+    reasons: Mapping[str, str]
+
+    def iter_jobs(
+        self, inputs: Sequence[str], output: str | None, has_many: bool
+    ) -> Iterator[tuple[Path | None, Path | None, bool]]:
+        """Yield source, target, and whether the source was found in a folder."""
+        out = Path(output) if output is not None and output != "-" else None
+        is_into_folder = out is not None and output is not None and (
+            has_many or output.endswith(("/", os.sep)) or _is_folder(out)
+        )  # fmt: skip
+        for given in inputs:
+            source = Path(given)
+            if given == "-":
+                yield None, out / "stdin.png" if out and is_into_folder else out, False
+            elif given and _is_folder(source):
+                if output == "-":
+                    self.batch.problems.append(
+                        f"{source}: cannot write a folder to standard output; use -o FOLDER"
+                    )
+                    continue
+                for found in self._iter_files(source, out):
+                    yield found, self._target(found, out, found.relative_to(source)), True
+            elif problem := self._input_error(given):
+                self.batch.problems.append(problem)
+            elif output == "-":
+                yield source, None, False
+            elif out is None and source.stem.endswith(OUTPUT_TAG) and len(inputs) > 1:
+                # On a second run, the shell expands *.jpg to the results of the first too.
+                self.batch.skipped.append((source, "result of an earlier run"))
+            elif is_into_folder or out is None:
+                yield source, self._target(source, out, Path(source.name)), False
+            else:
+                yield source, out, False
+
+    def _target(self, source: Path, out: Path | None, relative: Path) -> Path:
+        beside = self.name(source)
+        target = beside if out is None else (out / relative).with_suffix(beside.suffix)
+        if beside.suffix.lower() != source.suffix.lower():
+            kind = source.suffix[1:].upper() or "a file without suffix"
+            self.batch.notes.append(f"{source}: cannot write {kind}; the result is {target}")
+        return target
+
+    def _iter_files(self, folder: Path, out: Path | None) -> Iterator[Path]:
+        def on_error(err: OSError) -> None:
+            self.batch.problems.append(f"{err.filename}: cannot read this folder ({err.strerror})")
+
+        skipped = self.batch.skipped
+        out_path = os.path.realpath(out) if out is not None else None
+        for root, folders, files in os.walk(folder, onerror=on_error):
+            skipped += [
+                (Path(root, name), "hidden folder")
+                for name in sorted(folders)
+                if name.startswith(".")
+            ]
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not name.startswith(".") and os.path.realpath(Path(root, name)) != out_path
+            )
+            for name in sorted(files):
+                path = Path(root, name)
+                if reason := self._skip_reason(path):
+                    skipped.append((path, reason))
+                else:
+                    yield path
+
+    def _skip_reason(self, path: Path) -> str:
+        if path.name.startswith("."):
+            return "hidden file"
+        suffix = path.suffix.lower()
+        if suffix in self.suffixes:
+            return "result of an earlier run" if path.stem.endswith(OUTPUT_TAG) else ""
+        return self.reasons.get(suffix, "not a supported file format")
+
+    def _input_error(self, given: str) -> str:
+        """Return why an input cannot be taken, or "". (Path("") would be the current folder.)"""
+        if not given:
+            return "the name of an input is empty"
+        if given.lower().startswith("file://"):
+            return f"{given}: URLs are not supported; give the path of the file"
+        if _URL.match(given):
+            return (
+                f"{given}: URLs are not supported; download the file first (curl -L -O {given}) "
+                "and give its name"
+            )
+        try:
+            Path(given).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{given}: no such file or folder"
+        except (OSError, ValueError) as err:
+            return f"{given}: cannot read this file ({getattr(err, 'strerror', None) or err})"
+        if reason := self.reasons.get(Path(given).suffix.lower()):
+            return f"{given}: {reason}"
+        return ""
 
 
 def _is_folder(path: Path) -> bool:
     """Return Path.is_dir, and False where that raises: names too long, circular links."""
     try:
         return path.is_dir()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
-def _input_error(given: str) -> str:
-    """Return why an input cannot be opened, or "". (Path("") would be the current folder.)"""
-    if not given:
-        return "an input's name is empty"
-    try:
-        Path(given).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return f"{given}: there is no such file"
-    except (OSError, ValueError) as err:
-        return f"{given}: it cannot be read ({getattr(err, 'strerror', None) or err})"
-    return ""
-
-
-def _iter_files(
-    folder: Path, out: Path | None, suffixes: Collection[str], result: Batch
-) -> Iterator[Path]:
-    def unreadable(err: OSError) -> None:
-        result.problems.append(f"{err.filename}: this folder cannot be read ({err.strerror})")
-
-    out_path = os.path.realpath(out) if out is not None else None
-    for root, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(root, name)) != out_path
-        )
-        for name in sorted(files):
-            path = Path(root, name)
-            taken = path.suffix.lower() in suffixes and not name.startswith(".")
-            if taken and not path.stem.endswith(OUTPUT_TAG):
-                yield path
-            else:
-                result.skipped += 1
-
-
-def _reject_conflicts(result: Batch) -> None:
+def _reject_conflicts(batch: Batch) -> None:
     """Keep the first of several jobs with the same target; drop jobs whose target is an input."""
     # Path.resolve raises on circular links; os.path.realpath does not.
-    sources = {os.path.realpath(job.source) for job in result.jobs if job.source is not None}
+    sources = {os.path.realpath(job.source) for job in batch.jobs if job.source is not None}
     targets: dict[str | None, Job] = {}
-    for job in result.jobs:
+    for job in batch.jobs:
         key = os.path.realpath(job.target) if job.target is not None else None
         if key in sources:
-            result.problems.append(f"{job.source}: the result would be written over {job.target}")
+            batch.problems.append(
+                f"{job.source}: the result would overwrite the input {job.target}; use another -o"
+            )
         elif key in targets:
             where = job.target or "standard output"
-            result.problems.append(f"{job.source}: another input's result goes to {where} already")
+            batch.problems.append(f"{job.source}: the result of another input also goes to {where}")
         else:
             targets[key] = job
-    result.jobs = list(targets.values())
+    batch.jobs = list(targets.values())

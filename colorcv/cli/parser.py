@@ -10,13 +10,15 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from .. import __version__
 from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError, OptionError
-from . import commands
+from . import commands, images, videos
+from .console import Console
 from .exit_codes import ExitCode
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 COMMANDS = ("image", "video", "download", "info")
 
@@ -24,26 +26,36 @@ COMMANDS = ("image", "video", "download", "info")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code, an `ExitCode`."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv and argv[0] not in COMMANDS and os.path.lexists(argv[0]):
-        given = " ".join(argv)
-        sys.stderr.write(f"colorcv: say which command: colorcv image {given}, or video\n")
-        return ExitCode.USAGE
-    arguments = _parser().parse_args(argv)
-    _configure_stdout()
+    console = Console()
     try:
-        return int(arguments.run(arguments))
+        if argv and argv[0] not in COMMANDS and ("://" in argv[0] or os.path.lexists(argv[0])):
+            program, given = _program(), " ".join(argv)
+            console.error(f"missing subcommand: use {program} image {given}, or {program} video")
+            return ExitCode.USAGE
+        arguments = make_parser().parse_args(argv)
+        _configure_stdout()
+        console = Console(quiet=arguments.quiet, verbose=arguments.verbose)
+        with console.show_logs():
+            return int(arguments.run(arguments, console))
     except KeyboardInterrupt:
-        sys.stderr.write("\ncolorcv: interrupted; files finished so far are complete\n")
+        sys.stderr.write("\ncolorcv: interrupted; the files written so far are complete\n")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except (DownloadError, ModelFormatError) as err:
-        return _print_error(err, ExitCode.NO_MODEL)
+        console.error(str(err))
+        return ExitCode.NO_MODEL
     except (OptionError, DeviceError) as err:
-        return _print_error(err, ExitCode.USAGE)
+        console.error(str(err))
+        return ExitCode.USAGE
     except ColorcvError as err:
-        return _print_error(err, ExitCode.SOME_FAILED)
+        console.error(str(err))
+        return ExitCode.SOME_FAILED
+
+
+def _program() -> str:
+    return "python -m colorcv" if Path(sys.argv[0]).name == "__main__.py" else "colorcv"
 
 
 def _configure_stdout() -> None:
@@ -54,48 +66,48 @@ def _configure_stdout() -> None:
         stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
-def _print_error(err: Exception, code: int) -> int:
-    sys.stderr.write(f"colorcv: {err}\n")
-    return code
-
-
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        prog="colorcv",
-        description="Colour black-and-white photos and films through OpenCV alone.",
+        prog=_program(),
+        description="Colour black-and-white photos and videos with OpenCV alone.",
+        epilog="Exit codes: 0 success, 1 some file failed, 2 wrong arguments, 3 the model is not "
+        "available, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"colorcv {__version__}")
     subcommands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
-    image.set_defaults(run=commands.image)
+    image.set_defaults(run=images.image)
     image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
-    image.add_argument(
-        "--max-pixels",
-        type=_positive_int,
-        default=commands.MAX_PIXELS,
-        metavar="N",
-        help="refuse larger photos, most of them before they are unpacked (default 250 million)",
-    )
     _add_common_options(image)
+    _add_image_options(image)
 
-    video = subcommands.add_parser("video", help="colour films: files or folders")
-    video.set_defaults(run=commands.video)
-    video.add_argument("inputs", nargs="+", metavar="IN", help="a film or a folder")
+    video = subcommands.add_parser("video", help="colour videos: files or folders")
+    video.set_defaults(run=videos.video)
+    video.add_argument("inputs", nargs="+", metavar="IN", help="a video file or a folder")
     _add_common_options(video)
     _add_video_options(video)
 
-    download = subcommands.add_parser(
-        "download", help="fetch a model's files before they are needed"
-    )
+    download = subcommands.add_parser("download", help="download a model before it is needed")
     download.set_defaults(run=commands.download)
     download.add_argument("model", nargs="?", default="zhang2016", metavar="MODEL")
+    _add_output_options(download)
 
-    info = subcommands.add_parser("info", help="versions, devices and models, with reasons")
+    info = subcommands.add_parser("info", help="show versions, devices and models")
     info.set_defaults(run=commands.info)
-    info.add_argument("--json", action="store_true", help="print it as JSON")
+    info.add_argument("--json", action="store_true", help="print JSON")
     info.add_argument("--verify", action="store_true", help="hash the model files again")
+    _add_output_options(info)
     return parser
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-v", "--verbose", action="store_true", help="print more about the work")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="print errors and results only, no progress"
+    )
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -103,14 +115,15 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="a file for one input, else a folder (the tree of an input folder is kept);"
-        " default: <stem>.color<suffix> beside each input; - is standard output, for photos",
+        help="a file for one input, or a folder, created if necessary (an input folder's tree is"
+        " kept); default: <stem>.color<suffix> beside each input; - is standard output, for"
+        " images",
     )
     parser.add_argument(
         "--model",
         default="zhang2016",
         metavar="M",
-        help="zhang2016 (best, 129 MB fetched at first use; default) or lite (comes along)",
+        help="zhang2016 (best, 129 MB, downloaded on first use; default) or lite (bundled)",
     )
     parser.add_argument(
         "--device",
@@ -123,21 +136,43 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="S",
-        help="factor on the colours, 0..10: 1 the model's own (default), 0 none",
+        help="factor on the colours, 0 to 10: 1 leaves the model's own (default), 0 is grey",
     )
     parser.add_argument(
         "--temperature",
         type=float,
         metavar="T",
-        help="above 0: lower is bolder, higher is duller (default: the model's own, about 0.38)",
+        help="above 0; lower is more colourful, higher is duller (default: the model's own, about"
+        " 0.38)",
     )
     parser.add_argument(
-        "--low-memory", action="store_true", help="least memory for the network, slower"
+        "--low-memory", action="store_true", help="use the least memory for the network; slower"
     )
     parser.add_argument(
-        "--compare", action="store_true", help="write before and after side by side"
+        "--compare", action="store_true", help="write the input and the result side by side"
     )
-    parser.add_argument("--force", action="store_true", help="write over existing files")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite existing outputs, and colour files again that colorcv has coloured",
+    )
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="skip inputs whose output exists, for instance to continue an interrupted run",
+    )
+    _add_output_options(parser)
+
+
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=_positive_int,
+        default=images.MAX_PIXELS,
+        metavar="N",
+        help="refuse larger images, most of them before decoding (default 250 million)",
+    )
 
 
 def _add_video_options(parser: argparse.ArgumentParser) -> None:
@@ -145,15 +180,16 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
         "--preview",
         type=_positive_int,
         metavar="N",
-        help="write N evenly spaced coloured stills (.png) instead of the film",
+        help="write N evenly spaced coloured frames (.png) instead of the video",
     )
-    parser.add_argument("--start", type=float, metavar="S", help="begin at this second")
+    parser.add_argument("--start", type=float, metavar="S", help="start at this second")
     parser.add_argument("--end", type=float, metavar="S", help="end at this second")
     parser.add_argument(
         "--audio",
         choices=("auto", "keep", "none"),
         default="auto",
-        help="auto keeps the sound where it can (default), keep or fail, or none",
+        help="auto keeps the audio if possible (default), keep fails if it cannot be kept, none"
+        " drops it",
     )
     parser.add_argument(
         "--codec",
@@ -162,22 +198,25 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
         help="auto (H.264; default), hevc, vp9, av1, ffv1...",
     )
     parser.add_argument(
-        "--quality", type=int, metavar="Q", help="CRF: smaller is better and larger (needs PyAV)"
+        "--quality", type=int, metavar="Q", help="CRF: lower is better and larger (needs PyAV)"
     )
     parser.add_argument(
         "--keyframe-interval",
         type=_positive_int,
         default=8,
         metavar="N",
-        help="the network runs on every Nth frame and at cuts (default 8)",
+        help="run the network on every Nth frame and at cuts (default 8)",
     )
     parser.add_argument(
-        "--no-smooth", action="store_true", help="do not steady the colours in time"
+        "--no-smooth", action="store_true", help="do not smooth the colours over time"
     )
 
 
 def _positive_int(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError("1 or more")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return number

@@ -1,21 +1,27 @@
-"""Progress bar on standard error: tqdm if installed, else a line of text."""
+"""Progress on standard error: tqdm if installed, else a line of text."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
-__all__ = ["ProgressBar"]
+from .console import Console
+
+__all__ = ["Activity", "ProgressBar"]
+
+_DELAY_S = 2.0  # before an activity is shown
+_ERASE_LINE = "\r\033[K"
 
 
 class ProgressBar:
-    """A progress bar, shown only if standard error is a terminal.
+    """A progress bar, shown only if standard error is a terminal, from the first update on.
 
     Parameters
     ----------
+    console : Console
     unit : str
         ``"B"`` for bytes, shown as MB; any other unit is counted.
     label : str
@@ -24,69 +30,118 @@ class ProgressBar:
         Number of units, if known.
     """
 
-    def __init__(self, unit: str, label: str = "", total: int | None = None) -> None:
+    def __init__(
+        self, console: Console, unit: str, label: str = "", total: int | None = None
+    ) -> None:
         self.unit, self.label, self.total, self.done = unit, label, total, 0
-        self._shown = sys.stderr.isatty()
+        self._console = console
         self._last_drawn = 0.0
-        self._started = time.monotonic()
+        self._start = time.monotonic()
         self._tqdm: Any = None
-        if self._shown:
+
+    def update_to(self, done: int, total: int | None = None) -> None:
+        """Set how many units are done, and optionally the total."""
+        with self._console.lock:
+            self.total = self.total if total is None else total
+            if self._console.has_progress:
+                self._draw(done)
+            self.done = done
+
+    def _draw(self, done: int) -> None:
+        if self._console.live is None:
+            self._console.live = self
             with suppress(ImportError):
                 from tqdm import tqdm
 
                 self._tqdm = tqdm(
-                    total=total, desc=label, unit=unit, unit_scale=unit == "B", file=sys.stderr
+                    total=self.total,
+                    desc=self.label,
+                    unit=self.unit,
+                    unit_scale=self.unit == "B",
+                    file=sys.stderr,
                 )
-
-    def update_to(self, done: int, total: int | None = None) -> None:
-        """Set how many units are done, and optionally the total."""
-        if total is not None:
-            self.total = total
         if self._tqdm is not None:
             self._tqdm.total = self.total
             self._tqdm.update(done - self.done)
-        self.done = done
+            return
         now = time.monotonic()
-        if (
-            self._shown
-            and self._tqdm is None
-            and (now - self._last_drawn > 0.2 or done == self.total)
-        ):
+        if now - self._last_drawn > 0.2 or done == self.total:
             self._last_drawn = now
-            sys.stderr.write(f"\r\033[K{self._format(now)}")
+            sys.stderr.write(_ERASE_LINE + self._format(done, now))
             sys.stderr.flush()
 
-    def _format(self, now: float) -> str:
+    def _format(self, done: int, now: float) -> str:
         scale, unit = (1e6, "MB") if self.unit == "B" else (1.0, self.unit)
-        rate = self.done / scale / max(now - self._started, 1e-6)
+        rate = done / scale / max(now - self._start, 1e-6)
         of_total = f"/{self.total / scale:.0f}" if self.total else ""
         remaining = (
-            f", {(self.total - self.done) / scale / rate:.0f} s left" if self.total and rate else ""
+            f", {(self.total - done) / scale / rate:.0f} s left" if self.total and rate else ""
         )
-        return (
-            f"{self.label} {self.done / scale:.0f}{of_total} {unit}, {rate:.1f} {unit}/s{remaining}"
-        )
+        return f"{self.label} {done / scale:.0f}{of_total} {unit}, {rate:.1f} {unit}/s{remaining}"
 
-    def write(self, text: str, *, error: bool = False) -> None:
-        """Print a line above the bar, on standard output or standard error."""
+    def clear(self) -> None:
+        """Remove the bar from the terminal until the next update."""
         if self._tqdm is not None:
             self._tqdm.clear()
-        elif self._shown and self._last_drawn:
-            sys.stderr.write("\r\033[K")
-        stream = sys.stderr if error else sys.stdout
-        stream.write(text + "\n")
-        stream.flush()
+        elif self._last_drawn:
+            sys.stderr.write(_ERASE_LINE)
+            sys.stderr.flush()
 
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._tqdm is not None:
-            self._tqdm.close()
-        elif self._shown and self._last_drawn:
-            sys.stderr.write("\n")
+    def __exit__(self, *_: object) -> None:
+        with self._console.lock:
+            if self._console.live is self:
+                self._console.live = None
+            if self._tqdm is not None:
+                self._tqdm.close()
+            elif self._last_drawn:
+                sys.stderr.write("\n")
+                sys.stderr.flush()
+
+
+class Activity:
+    """A line with the elapsed seconds, shown if the work takes longer than 2 s on a terminal."""
+
+    def __init__(self, console: Console, label: str) -> None:
+        self._console, self._label = console, label
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_drawn = False
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        delay = _DELAY_S
+        while not self._ended.wait(delay):
+            delay = 1.0
+            with self._console.lock:
+                if self._ended.is_set():
+                    return
+                elapsed = time.monotonic() - start
+                sys.stderr.write(f"{_ERASE_LINE}{self._label}, {elapsed:.0f} s")
+                sys.stderr.flush()
+                self._console.live = self
+                self._is_drawn = True
+
+    def clear(self) -> None:
+        """Remove the line from the terminal until the next second."""
+        if self._is_drawn:
+            sys.stderr.write(_ERASE_LINE)
+            sys.stderr.flush()
+            self._is_drawn = False
+
+    def __enter__(self) -> Activity:
+        if self._console.has_progress:
+            self._thread = threading.Thread(target=self._run, name="colorcv-activity", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        with self._console.lock:
+            self.clear()
+            if self._console.live is self:
+                self._console.live = None
+        if self._thread is not None:
+            self._thread.join()

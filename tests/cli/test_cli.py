@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import colorcv
-from colorcv.cli import commands, parser
+from colorcv.cli import images, parser
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
 
@@ -107,7 +107,7 @@ def test_folder_keeps_its_tree_and_a_bad_file_does_not_stop_it(
     assert all(has_color(path) for path in written)
     captured = capsys.readouterr()
     assert "broken.jpg" in captured.err
-    assert "1 other files" in captured.err
+    assert "skipped album/notes.txt: not a supported file format" in captured.err
     assert sorted(captured.out.split()) == written
 
 
@@ -179,7 +179,7 @@ def test_interrupted(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "_colorize_image", interrupted)
+    monkeypatch.setattr(images._Runner, "_colorize_image", interrupted)
     assert run_lite("photo.png") == 130
     assert "interrupted" in capsys.readouterr().err
     assert [path.name for path in workdir.iterdir()] == ["photo.png"]

@@ -51,7 +51,7 @@ def test_one_video(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == "film.color.mp4\n"
     assert "12 frames" in captured.err
-    assert "sound: " in captured.err
+    assert "audio: " in captured.err
     assert count_and_size("film.color.mp4") == (12, (160, 120))
     assert (workdir / "film.mp4").read_bytes() == before
     assert sorted(path.name for path in workdir.iterdir()) == ["film.color.mp4", "film.mp4"]

@@ -75,8 +75,18 @@ def test_output_paths(
 
 
 @pytest.mark.usefixtures("tree")
-def test_skipped_files_are_counted() -> None:
-    assert plan_batch(["in"], "out", suffixes=SUFFIXES).skipped == 3
+def test_skipped_files_are_listed_with_reasons() -> None:
+    reasons = {".heic": "HEIC cannot be read"}
+    Path("in/phone.HEIC").touch()
+    Path("in/.thumbnails").mkdir()
+    skipped = plan_batch(["in"], "out", suffixes=SUFFIXES, reasons=reasons).skipped
+    assert {path.as_posix(): reason for path, reason in skipped} == {
+        "in/.hidden.jpg": "hidden file",
+        "in/.thumbnails": "hidden folder",
+        "in/notes.txt": "not a supported file format",
+        "in/old.color.jpg": "result of an earlier run",
+        "in/phone.HEIC": "HEIC cannot be read",
+    }
 
 
 @pytest.mark.usefixtures("tree")
@@ -84,9 +94,11 @@ def test_skipped_files_are_counted() -> None:
     ("inputs", "output", "kept", "expected_text"),
     [
         pytest.param(["nowhere.png"], None, 0, "no such file", id="missing"),
-        pytest.param(["in"], "-", 0, "folder cannot go to standard output", id="folder-to-stdout"),
-        pytest.param(["in"], "in", 0, "would be written over", id="onto-itself"),
-        pytest.param(["one.png"], "one.png", 0, "would be written over", id="file-onto-itself"),
+        pytest.param(
+            ["in"], "-", 0, "cannot write a folder to standard output", id="folder-to-stdout"
+        ),
+        pytest.param(["in"], "in", 0, "would overwrite the input", id="onto-itself"),
+        pytest.param(["one.png"], "one.png", 0, "would overwrite the input", id="file-onto-itself"),
         pytest.param(["in/a.jpg", "in/b/a.jpg"], "out", 1, "goes to out/a.jpg", id="same-name"),
         pytest.param(["one.png", "in/a.jpg"], "-", 1, "standard output", id="two-to-stdout"),
     ],
@@ -112,14 +124,99 @@ def test_linked_file_is_an_input(tree: Path) -> None:
 
 
 @pytest.mark.usefixtures("tree")
+@pytest.mark.parametrize("inputs", [["one.png", "in/a.jpg"], ["in"], ["in/*.jpg", "one.png"]])
 @pytest.mark.parametrize("output", ["new.png", "one.png"])
-def test_several_inputs_need_a_folder(output: str) -> None:
-    with pytest.raises(OptionError, match="folder"):
-        plan_batch(["one.png", "in/a.jpg"], output, suffixes=SUFFIXES)
+def test_several_inputs_need_a_folder(inputs: list[str], output: str) -> None:
+    with pytest.raises(OptionError, match=f"need a folder, got the file name -o {output}"):
+        plan_batch(inputs, output, suffixes=SUFFIXES)
+
+
+@pytest.mark.usefixtures("tree")
+def test_output_without_suffix_is_ambiguous_for_one_file() -> None:
+    with pytest.raises(OptionError, match=r"-o new has no suffix: use -o new\.png .* or -o new/"):
+        plan_batch(["one.png"], "new", suffixes=SUFFIXES)
+
+
+@pytest.mark.usefixtures("tree")
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("https://example.org/a//b.jpg", r"curl -L -O https://example.org/a//b.jpg"),
+        ("HTTP://example.org/in/*.png", "curl -L -O HTTP://example.org/in/*.png"),
+        ("file:///tmp/photo.jpg", "give the path of the file"),
+        ("s3://bucket/photo.jpg", "download the file first"),
+    ],
+)
+def test_urls_are_refused(given: str, advice: str) -> None:
+    (problem,) = plan_batch([given], None, suffixes=SUFFIXES).problems
+    assert problem.startswith(f"{given}: URLs are not supported")
+    assert advice in problem
+    with pytest.raises(OptionError, match="cannot write to a URL"):
+        plan_batch(["one.png"], given, suffixes=SUFFIXES)
+
+
+@pytest.mark.usefixtures("tree")
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.png", ["one.png", "scan1.png", "scan[1].png"]),
+        ("in/**/[ac].[jP]*", ["in/a.jpg", "in/b/a.jpg", "in/b/c.PNG"]),
+        ("in/b", ["in/b/a.jpg", "in/b/c.PNG"]),
+        ("scan[[]1].png", ["scan[1].png"]),
+        ("scan[1].png", ["scan[1].png"]),
+        ("i?", ["in/a.jpg", "in/b/a.jpg", "in/b/c.PNG"]),
+    ],
+)
+def test_quoted_patterns_are_expanded(pattern: str, expected: list[str]) -> None:
+    Path("scan[1].png").touch()
+    Path("scan1.png").touch()
+    Path("one.png").touch()
+    batch = plan_batch([pattern], None, suffixes=SUFFIXES)
+    assert not batch.problems
+    assert sorted(job.source.as_posix() for job in batch.jobs if job.source) == expected
+
+
+@pytest.mark.usefixtures("tree")
+def test_pattern_without_a_match() -> None:
+    batch = plan_batch(["*.tif"], None, suffixes=SUFFIXES)
+    assert batch.problems == ["*.tif: no file matches this pattern"]
+    assert not batch.jobs
+
+
+@pytest.mark.usefixtures("tree")
+def test_refused_suffixes_give_their_reason() -> None:
+    Path("phone.heic").touch()
+    batch = plan_batch(["phone.heic"], None, suffixes=SUFFIXES, reasons={".heic": "convert it"})
+    assert batch.problems == ["phone.heic: convert it"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_changed_suffix_is_a_note() -> None:
+    Path("scan").touch()
+    Path("in/x.pgm").touch()
+    batch = plan_batch(
+        ["scan", "in/x.pgm"], "out", suffixes=SUFFIXES, name=lambda path: path.with_suffix(".png")
+    )
+    assert [job.target for job in batch.jobs] == [Path("out/scan.png"), Path("out/x.png")]
+    assert batch.notes == [
+        "scan: cannot write a file without suffix; the result is out/scan.png",
+        "in/x.pgm: cannot write PGM; the result is out/x.png",
+    ]
+
+
+@pytest.mark.usefixtures("tree")
+def test_jobs_with_an_output_are_dropped_and_counted() -> None:
+    Path("out/b").mkdir(parents=True)
+    Path("out/b/a.jpg").touch()
+    os.symlink("nowhere", "out/a.jpg")
+    batch = plan_batch(["in"], "out", suffixes=SUFFIXES)
+    batch.skip_existing()
+    assert [job.source for job in batch.jobs] == [Path("in/b/c.PNG")]
+    assert batch.existing == 2
 
 
 @pytest.mark.usefixtures("tree")
 def test_earlier_results_among_several_files_are_skipped() -> None:
     batch = plan_batch(["in/a.jpg", "in/old.color.jpg"], None, suffixes=SUFFIXES)
     assert [job.source for job in batch.jobs] == [Path("in/a.jpg")]
-    assert "in/old.color.jpg" in batch.notes[0]
+    assert batch.skipped == [(Path("in/old.color.jpg"), "result of an earlier run")]

@@ -1,0 +1,119 @@
+"""Output of the command: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+__all__ = ["Console", "as_flags"]
+
+MAX_LISTED = 10  # lines of one kind before the rest is only counted
+
+# The library's errors name keyword arguments; the command has flags in their place.
+_FLAGS = {
+    "overwrite": "--force",
+    "low_memory": "--low-memory",
+    "ignore_border": "--keep-border-colors",
+}
+_ARGUMENT = re.compile(r"""\bpass (\w+)=("[^"]*"|'[^']*'|[\w.-]+)""")
+
+
+def as_flags(message: str) -> str:
+    """Return the message with ``pass model="lite"`` replaced by ``use --model lite``."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1], found[2].strip("\"'")
+        if name in _FLAGS:
+            return f"use {_FLAGS[name]}"
+        return f"use --{name.replace('_', '-')} {value}"
+
+    return _ARGUMENT.sub(flag, message)
+
+
+class LiveLine(Protocol):
+    """Something drawn on the last line of the terminal: a progress bar."""
+
+    def clear(self) -> None:
+        """Remove it from the terminal until it is drawn again."""
+
+
+class Console:
+    """Lines on standard output and standard error, above the progress bar if there is one.
+
+    Parameters
+    ----------
+    quiet : bool
+        Print neither progress nor notes nor warnings, only results and errors.
+    verbose : bool
+        Print the library's INFO log messages too.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+        self.live: LiveLine | None = None
+        self.lock = threading.RLock()
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether progress bars are shown."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def result(self, text: str) -> None:
+        """Print a line on standard output."""
+        with self.lock:
+            if self.live is not None:
+                self.live.clear()
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    def error(self, text: str) -> None:
+        """Print an error on standard error, with flags in place of keyword arguments."""
+        with self.lock:
+            if self.live is not None:
+                self.live.clear()
+            sys.stderr.write(f"colorcv: {as_flags(text)}\n")
+            sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """Print a note on standard error, unless quiet."""
+        if not self.quiet:
+            self.error(text)
+
+    def notes(self, lines: Sequence[str], rest: str) -> None:
+        """Print at most `MAX_LISTED` notes, then ``... and N <rest>``."""
+        for line in lines[:MAX_LISTED]:
+            self.note(line)
+        if len(lines) > MAX_LISTED:
+            self.note(f"... and {len(lines) - MAX_LISTED} {rest}")
+
+    @contextmanager
+    def show_logs(self) -> Iterator[None]:
+        """Print what the logger ``colorcv`` gets: warnings, and INFO if verbose."""
+        logger = logging.getLogger("colorcv")
+        handler, level = _ConsoleHandler(self), logger.level
+        handler.setLevel(logging.INFO if self.verbose else logging.WARNING)
+        logger.addHandler(handler)
+        if self.verbose:
+            logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            message = f"{record.levelname.lower()}: {message}"
+        self._console.note(message)

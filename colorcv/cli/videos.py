@@ -1,0 +1,127 @@
+"""The subcommand ``video``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ImageError, VideoError
+from .commands import exists_message, load_colorizer, report_batch
+from .console import Console
+from .exit_codes import ExitCode
+from .formats import VIDEO_SKIP_REASONS, VIDEO_SUFFIXES
+from .jobs import Batch, plan_batch
+from .progress import ProgressBar
+
+if TYPE_CHECKING:
+    from ..colorizer import Colorizer
+
+__all__ = ["video"]
+
+
+def video(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Colour videos, one after the other."""
+    from ..video import default_output
+
+    batch = plan_batch(
+        arguments.inputs,
+        arguments.output,
+        suffixes=VIDEO_SUFFIXES,
+        name=default_output,
+        reasons=VIDEO_SKIP_REASONS,
+    )
+    _reject_pipes(batch)
+    is_preview = bool(arguments.preview)
+    code = report_batch(batch, console, skip_existing=arguments.skip_existing and not is_preview)
+    if code is not None:
+        return code
+    colorizer = load_colorizer(arguments, console)
+    failed = len(batch.problems)
+    for job in batch.jobs:
+        assert job.source is not None
+        assert job.target is not None
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            colorize = _write_preview if is_preview else _colorize_video
+            colorize(job.source, job.target, colorizer, arguments, console)
+        except (VideoError, ImageError) as err:
+            failed += 1
+            is_existing = isinstance(err.__cause__, FileExistsError)
+            console.error(exists_message(job.target) if is_existing else str(err))
+        except OSError as err:
+            failed += 1
+            console.error(f"{err.filename or job.source}: {err.strerror or err}")
+        except MemoryError as err:
+            failed += 1
+            console.error(f"{job.source}: {str(err) or 'not enough memory'}")
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def _reject_pipes(batch: Batch) -> None:
+    piped = [job for job in batch.jobs if job.source is None or job.target is None]
+    if piped:
+        batch.problems.append("videos cannot be piped; give the names of files")
+    batch.jobs = [job for job in batch.jobs if job not in piped]
+
+
+def _colorize_video(
+    source: Path,
+    target: Path,
+    colorizer: Colorizer,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> None:
+    from ..video import colorize_video
+
+    if not arguments.force and os.path.lexists(target):
+        raise VideoError(exists_message(target))
+    with ProgressBar(console, "frames", source.name) as bar:
+        result = colorize_video(
+            source,
+            target,
+            colorizer=colorizer,
+            keyframe_interval=arguments.keyframe_interval,
+            smooth=not arguments.no_smooth,
+            saturation=arguments.saturation,
+            codec=arguments.codec,
+            quality=arguments.quality,
+            audio=arguments.audio,
+            start=arguments.start,
+            end=arguments.end,
+            progress=bar.update_to,
+            overwrite=arguments.force,
+            compare=arguments.compare,
+        )
+    console.result(str(result.path))
+    console.note(
+        f"{source.name}: {result.frames} frames ({result.duration_s:.1f} s of video) in "
+        f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames per second; "
+        f"{result.network_runs} network runs, {result.scene_cuts} scene cuts"
+    )
+    console.note(f"{source.name}: audio: {result.audio} ({result.audio_reason})")
+
+
+def _write_preview(
+    source: Path,
+    target: Path,
+    colorizer: Colorizer,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> None:
+    from ..image import io as image_io
+    from ..video import preview
+
+    samples = preview(
+        source, arguments.preview, colorizer=colorizer, saturation=arguments.saturation
+    )
+    for number, (_, frame, colored) in enumerate(samples, 1):
+        path = target.with_name(f"{target.stem}.{number:02}.png")
+        if os.path.lexists(path) and not arguments.force:
+            if arguments.skip_existing:
+                continue
+            raise ImageError(exists_message(path))
+        result = image_io.side_by_side(frame, colored) if arguments.compare else colored
+        image_io.write_image(path, result, overwrite=arguments.force)
+        console.result(str(path))

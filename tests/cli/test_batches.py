@@ -1,0 +1,186 @@
+"""Folders and lists of images: interrupts, existing outputs, earlier results, formats."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import colorcv
+from colorcv.cli import parser
+
+ROOT = Path(colorcv.__file__).parents[1]
+LITE = ["image", "--model", "lite", "--device", "cpu"]
+# A shell that runs the tests in the background ignores SIGINT, and its children inherit that.
+WITH_SIGINT = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from colorcv.cli import main; sys.exit(main())"
+)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def grey(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (20, 30), np.uint8)
+
+
+def write(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(name, grey())
+
+
+def run_lite(*arguments: str) -> int:
+    return parser.main([*LITE, *arguments])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.usefixtures("workdir")
+def test_interrupted_run_is_continued_with_skip_existing() -> None:
+    names = [f"{number:03}.png" for number in range(200)]
+    write(*(f"in/{name}" for name in names))
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_SIGINT, *LITE, "in", "-o", "out"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for _ in range(16):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    finished = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    assert 16 <= len(finished) < 200
+    assert all(cv2.imread(str(path)).shape == (20, 30, 3) for path in finished)
+    done = subprocess.run(
+        [sys.executable, "-m", "colorcv", *LITE, "in", "-o", "out", "--skip-existing"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"colorcv: skipped {len(finished)} of the inputs: their outputs exist\n"
+    assert len(done.stdout.splitlines()) == 200 - len(finished)
+    assert sorted(path.name for path in Path("out").iterdir()) == names
+    assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
+
+
+@pytest.mark.usefixtures("workdir")
+def test_nothing_left_to_do_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.png", "b.png")
+    assert run_lite("a.png", "b.png", "-o", "new") == 0
+    capsys.readouterr()
+    assert run_lite("a.png", "b.png", "-o", "new") == 1
+    assert "new/a.png already exists; use --force to overwrite it or --skip-existing" in (
+        capsys.readouterr().err
+    )
+    # Not even the model is needed: zhang2016 is not available in the tests.
+    assert parser.main(["image", "a.png", "b.png", "-o", "new", "--skip-existing"]) == 0
+    assert capsys.readouterr().err == "colorcv: skipped 2 of the inputs: their outputs exist\n"
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_missing_input_beside_existing_outputs_is_still_an_error() -> None:
+    write("a.png", "a.color.png")
+    assert run_lite("a.png", "nowhere.png", "--skip-existing") == 1
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("output", ["new", "new/", "new/deeper"])
+def test_output_folder_is_created(output: str) -> None:
+    write("in/a.png", "b.png")
+    assert run_lite("in", "-o", output) == 0
+    assert run_lite("in/a.png", "b.png", "-o", output, "--skip-existing") == 0
+    assert sorted(path.name for path in Path(output).iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.usefixtures("workdir")
+def test_single_file_to_a_name_without_suffix(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.png")
+    assert run_lite("a.png", "-o", "new") == 2
+    assert "use -o new.png (or .jpg, .mp4, ...) for a file, or -o new/" in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
+@pytest.mark.usefixtures("workdir")
+def test_formats_without_colour_become_png(capsys: pytest.CaptureFixture[str]) -> None:
+    write("scan.pgm")
+    Path("scan.pgm").rename("bare")
+    write("scan.pgm")
+    assert run_lite("scan.pgm", "bare") == 0
+    captured = capsys.readouterr()
+    assert captured.out.split() == ["scan.color.png", "bare.color.png"]
+    assert "scan.pgm: cannot write PGM; the result is scan.color.png" in captured.err
+    assert "bare: cannot write a file without suffix; the result is bare.color.png" in captured.err
+    expected = colorcv.colorize(grey(), model="lite", device="cpu")
+    for name in captured.out.split():
+        np.testing.assert_array_equal(cv2.imread(name), expected)
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("name", ["notes.txt", "no-suffix", "photo.gif"])
+def test_unreadable_comes_before_unwritable(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(name).write_text("this is a text")
+    for output in (["-o", "x.gif"], []):
+        assert run_lite(name, *output) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert "can read" in last or "cannot read" in last
+        assert "write" not in last
+
+
+@pytest.mark.usefixtures("workdir")
+def test_heic_and_raw_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("in/phone.HEIC", "in/camera.nef", "in/film.mp4", "in/scan.pdf"):
+        write("in/a.png")
+        Path(name).touch()
+    assert run_lite("in", "-o", "out") == 0
+    err = capsys.readouterr().err
+    assert "skipped in/phone.HEIC: OpenCV cannot read HEIC; convert it" in err
+    assert "skipped in/camera.nef: OpenCV cannot read camera raw files" in err
+    assert "skipped in/film.mp4: this is a video; use colorcv video" in err
+    assert run_lite("in/phone.HEIC") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("workdir")
+def test_one_failed_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_lite("nowhere.jpg") == 1
+    assert capsys.readouterr().err == "colorcv: nowhere.jpg: no such file or folder\n"
+
+
+@pytest.mark.usefixtures("workdir")
+def test_folder_without_images_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    Path("in/notes.txt").touch()
+    assert run_lite("in") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "nothing to colour" in lines[1]
+
+
+@pytest.mark.usefixtures("workdir")
+def test_url_without_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser.main(["https://example.org//photo.jpg"]) == 2
+    assert "colorcv image https://example.org//photo.jpg" in capsys.readouterr().err
+
+
+def test_force_and_skip_existing_exclude_each_other() -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_lite("a.png", "--force", "--skip-existing")
+    assert stop.value.code == 2
