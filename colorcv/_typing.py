@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AnyArray", "Device", "DeviceName", "Float32Array", "StrPath", "UInt8Array"]
+__all__ = ["AnyArray", "Device", "DeviceName", "Float32Array", "Order", "StrPath", "UInt8Array"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+Order: TypeAlias = Literal["bgr", "rgb"]
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]

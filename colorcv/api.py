@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
+from typing import TYPE_CHECKING, Any, overload
 
-import numpy.typing as npt
-
-from ._typing import AnyArray, StrPath
+from ._typing import AnyArray, Device, Order
 from .colorizer import Colorizer
 from .errors import OptionError
-from .image.source import SourceImage, check_saturation
+from .image.inputs import ArrayInput
+from .image.source import SourceImage
+from .image.validation import check_saturation
 from .models import ModelFiles
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 __all__ = ["colorize", "default_colorizer"]
 
@@ -22,7 +26,7 @@ _default_locks: defaultdict[tuple[str | ModelFiles, str], threading.Lock] = defa
 )
 
 
-def default_colorizer(model: str | ModelFiles, device: str) -> Colorizer:
+def default_colorizer(model: str | ModelFiles, device: Device) -> Colorizer:
     """Return the cached `Colorizer` for a model and a device; build it at the first call."""
     key = (model, device)
     with _default_locks[key]:
@@ -31,39 +35,61 @@ def default_colorizer(model: str | ModelFiles, device: str) -> Colorizer:
         return _defaults[key]
 
 
+@overload
 def colorize(
-    image: npt.ArrayLike | StrPath,
+    image: ArrayInput,
+    *,
+    model: str | ModelFiles = ...,
+    device: Device = ...,
+    order: Order = ...,
+    saturation: float = ...,
+) -> AnyArray: ...
+@overload
+def colorize(
+    image: PillowImage,
+    *,
+    model: str | ModelFiles = ...,
+    device: Device = ...,
+    order: Order = ...,
+    saturation: float = ...,
+) -> PillowImage: ...
+
+
+def colorize(
+    image: Any,
     *,
     model: str | ModelFiles = "zhang2016",
-    device: str = "auto",
-    order: str = "bgr",
+    device: Device = "auto",
+    order: Order = "bgr",
     saturation: float = 1.0,
-) -> AnyArray:
+) -> Any:
     """Colour one image.
 
     The first call for a model and a device builds a `Colorizer`; later calls reuse it.
 
     Parameters
     ----------
-    image : array or path
-        ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` colour, of which the lightness is used, or
-        ``(H, W, 4)`` colour with alpha; uint8, uint16, or floats in 0..1. Or the path of an image
-        file, which is read upright. The input is never modified.
+    image : array, path, bytes, binary file or PIL.Image.Image
+        An array is ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` colour, of which the lightness
+        is used, or ``(H, W, 4)`` colour with alpha; uint8, uint16, floats in 0..1, or bool (black
+        and white). A path, bytes or a file open in binary mode hold an encoded image, which is
+        turned upright. The input is never modified.
     model : str or ModelFiles
         ``"zhang2016"`` (downloaded at first use), ``"lite"`` (bundled), or your own files.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda-fp16"``, ``"opencl"`` or ``"opencl-fp16"``.
     order : {"bgr", "rgb"}
-        Order of the colour channels, of the input and of the result.
+        Order of the colour channels of an array, and of a result that is an array.
     saturation : float, 0..10
         Factor on chroma: 1 is the model's default (`Colorizer.default_saturation`), 0 returns the
         grey input.
 
     Returns
     -------
-    (H, W, 3) or (H, W, 4) array of the input's dtype and range
+    (H, W, 3) or (H, W, 4) array of the input's dtype and range, or PIL.Image.Image
         Lightness is the input's, up to rounding; where a colour does not fit the sRGB gamut,
-        chroma is reduced. Alpha is kept.
+        chroma is reduced. Alpha is kept. bool gives uint8. A Pillow image gives a Pillow image of
+        mode RGB or RGBA (8 bits, also for 16-bit grey), upright by its EXIF orientation.
 
     Raises
     ------
@@ -85,7 +111,7 @@ def colorize(
     check_saturation(saturation)
     source = SourceImage(image, order=order)  # checked before a model is downloaded for it
     if not isinstance(model, (str, ModelFiles)):
-        raise OptionError(f"model is a name or a ModelFiles, not {type(model).__name__}")
+        raise OptionError(f"model must be a name or a ModelFiles, got {type(model).__name__}")
     return default_colorizer(model, device)._colorize(source, saturation)
 
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from . import network
-from ._typing import AnyArray, Float32Array, StrPath
+from ._parallel import ordered_map
+from ._typing import AnyArray, Device, Float32Array, Order
 from .color import lab
 from .errors import ImageError
 from .frames import colorize_frames, predict_chroma
-from .image.source import SourceImage, check_saturation
+from .image.inputs import ArrayInput
+from .image.source import SourceImage
+from .image.validation import check_saturation
 from .models import ModelFiles, resolve
 from .models.registry import MODELS
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
 __all__ = ["Colorizer"]
+
+logger = logging.getLogger("colorcv")
 
 
 class Colorizer:
@@ -88,7 +97,7 @@ class Colorizer:
         self,
         model: str | ModelFiles = "zhang2016",
         *,
-        device: str = "auto",
+        device: Device = "auto",
         temperature: float | None = None,
         low_memory: bool = False,
     ) -> None:
@@ -175,7 +184,7 @@ class Colorizer:
         lightness = np.asarray(lightness)
         if lightness.ndim != 2 or lightness.size == 0:
             raise ImageError(
-                "predict_ab takes lightness as an (H, W) array of L* in 0..100; this one has the "
+                "predict_ab expects lightness as an (H, W) array of L* in 0..100, got an array of "
                 f"shape {lightness.shape}"
             )
         with self._lock:
@@ -192,17 +201,68 @@ class Colorizer:
             self._resized_network = self._build((input_hw[0], input_hw[1]))
         return self._resized_network
 
+    @overload
     def colorize(
-        self, image: npt.ArrayLike | StrPath, *, order: str = "bgr", saturation: float = 1.0
-    ) -> AnyArray:
+        self, image: ArrayInput, *, order: Order = ..., saturation: float = ...
+    ) -> AnyArray: ...
+    @overload
+    def colorize(
+        self, image: PillowImage, *, order: Order = ..., saturation: float = ...
+    ) -> PillowImage: ...
+
+    def colorize(self, image: Any, *, order: Order = "bgr", saturation: float = 1.0) -> Any:
         """Colour one image; `colorcv.colorize` documents input and output."""
         check_saturation(saturation)
         return self._colorize(SourceImage(image, order=order), saturation)
 
-    def _colorize(self, image: SourceImage, saturation: float) -> AnyArray:
+    def colorize_batch(
+        self, images: Iterable[Any], *, order: Order = "bgr", saturation: float = 1.0
+    ) -> Iterator[Any]:
+        """Colour many images; the next is read while one is with the network.
+
+        Parameters
+        ----------
+        images : iterable
+            Of anything that `colorize` accepts, of any sizes. It is read as results are taken,
+            at most three images ahead.
+        order, saturation
+            As for `colorize`.
+
+        Yields
+        ------
+        array or PIL.Image.Image
+            What `colorize` returns for each image, in the same order.
+
+        Raises
+        ------
+        ImageError
+            At the place of an image that is not usable, and ends the iteration. To continue after
+            errors, call `colorize` on each image.
+        OptionError
+            An option is out of its range.
+        """
+        check_saturation(saturation)
+        if isinstance(images, (str, bytes, os.PathLike, np.ndarray)):
+            raise ImageError(
+                f"colorize_batch expects an iterable of images, got one {type(images).__name__}; "
+                "use colorize for one image"
+            )
+
+        def colorize_one(image: Any) -> Any:
+            return self._colorize(SourceImage(image, order=order), saturation)
+
+        return ordered_map(colorize_one, images, 2, name="colorcv-images")
+
+    def _colorize(self, image: SourceImage, saturation: float) -> Any:
+        if image.has_two_values():
+            logger.warning(
+                "%s: all pixels have one of two values (halftone or line art?); expect little "
+                "colour",
+                image.name,
+            )
         small = image.lightness_at(self.input_hw)
         chroma = lab.upsample_chroma(predict_chroma(self, small), small)
-        return image.colored(chroma, saturation=saturation)
+        return image.to_result(image.colored(chroma, saturation=saturation))
 
     def frames(
         self,
@@ -217,7 +277,8 @@ class Colorizer:
         Parameters
         ----------
         frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
-            All of one size; dtypes and ranges as for `colorize`.
+            All of one size; dtypes and ranges as for `colorize`. For a video file use
+            `colorize_video`.
         keyframe_interval : int, 1 or more
             The network runs on every n-th frame and at every scene cut; the frames between take
             their colour along the optical flow. 1 has no delay; n looks ahead at most n frames.

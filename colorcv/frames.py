@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Protocol
@@ -10,7 +11,9 @@ import numpy as np
 
 from ._typing import AnyArray, Float32Array
 from .color import lab
-from .image.source import SourceImage, check_saturation
+from .errors import ImageError
+from .image.source import SourceImage
+from .image.validation import check_saturation
 from .temporal import ChromaPropagator
 
 __all__ = ["FrameColorizer", "colorize_frames", "predict_chroma"]
@@ -88,6 +91,11 @@ def colorize_frames(
         An option is out of its range.
     """
     check_saturation(saturation)
+    if isinstance(frames, (str, bytes, os.PathLike)):
+        raise ImageError(
+            f"expected an iterable of frames, got {type(frames).__name__} {os.fsdecode(frames)!r}; "
+            "for a video file use colorcv.colorize_video"
+        )
     propagator = ChromaPropagator(
         partial(predict_chroma, colorizer), keyframe_interval=keyframe_interval, smooth=smooth
     )

@@ -34,6 +34,7 @@ class ImageFile:
 
     pixels: Array
     metadata: Metadata
+    name: str = "image"
 
 
 def decode_image(data: bytes, name: str) -> ImageFile:
@@ -56,7 +57,7 @@ def decode_image(data: bytes, name: str) -> ImageFile:
         validate_image(pixels)
     except ImageError as err:
         raise ImageError(f"{name}: {err}") from err
-    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_output(metadata))
+    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_output(metadata), name)
 
 
 def _decode(data: bytes, name: str) -> Array:

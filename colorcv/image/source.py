@@ -5,9 +5,7 @@ Full-size work is done in strips of rows, so that memory is bounded by the image
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -26,9 +24,8 @@ from ..color.lab import (
     srgb_from_linear,
 )
 from ..color.resample import downscale_strips, resize, upscale_rows
-from ..errors import OptionError
-from .io import read_image
-from .validation import validate_image
+from .inputs import load_image
+from .validation import check_saturation
 
 __all__ = ["SourceImage", "check_saturation"]
 
@@ -47,10 +44,10 @@ class SourceImage:
 
     Parameters
     ----------
-    image : array or path
-        ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; uint8, uint16, or float16, 32
-        or 64 in 0..1 (up to 0.001 outside is clipped); any strides and byte order. It is never
-        modified. Or a path (str or PathLike), which is read upright.
+    image : array, path, bytes, binary file or PIL.Image.Image
+        ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; bool, uint8, uint16, or
+        float16, 32 or 64 in 0..1 (up to 0.001 outside is clipped); any strides and byte order. It
+        is never modified. For the other kinds of input see `load_image`.
     order : {"bgr", "rgb"}
         Order of the colour channels of the input and the result, also for a file. A fourth
         channel is alpha.
@@ -64,12 +61,9 @@ class SourceImage:
     """
 
     def __init__(self, image: Any, *, order: str = "bgr") -> None:
-        if order not in ("bgr", "rgb"):
-            raise OptionError(f'order is {order!r}; it is "bgr" or "rgb"')
-        if isinstance(image, (str, os.PathLike)):
-            image = _read(Path(os.fsdecode(image)), order)
+        self._input = load_image(image, order)
         self._order = order
-        self._image = validate_image(image)
+        self._image = self._input.pixels
         self._pixels = self._image[..., 0] if self._image.shape[2:] == (1,) else self._image
         height, width = self._pixels.shape[:2]
         in_flight = height * width // _IN_FLIGHT_DIVISOR
@@ -89,6 +83,25 @@ class SourceImage:
         """Rows and columns of the image."""
         height, width = self._image.shape[:2]
         return height, width
+
+    @property
+    def name(self) -> str:
+        """A path or the kind of the input, for logs."""
+        return self._input.name
+
+    def to_result(self, colored: AnyArray) -> Any:
+        """Convert what `colored` returned to the type of the input (array or Pillow image)."""
+        return self._input.to_result(colored)
+
+    def has_two_values(self) -> bool:
+        """Return True if all pixels are one of exactly two greys, as in a 1-bit scan."""
+        values: set[float] = set()
+        sample = self._pixels[:: max(1, len(self._pixels) // 64)]
+        if len(_distinct(self._native(sample))) > 2:
+            return False
+        for distinct in self._map_strips(lambda rows: _distinct(self._strip(rows))):
+            values.update(distinct)
+        return len(values) == 2
 
     def lightness_at(self, shape_hw: tuple[int, int]) -> Float32Array:
         """Return L* at another size.
@@ -178,7 +191,9 @@ class SourceImage:
 
     def _strip(self, rows: slice) -> AnyArray:
         """Return rows without alpha, contiguous, in native byte order; as (n, W) if all grey."""
-        strip = self._pixels[rows]
+        return self._native(self._pixels[rows])
+
+    def _native(self, strip: AnyArray) -> AnyArray:
         if strip.ndim == 3:
             strip = strip[..., :3]
         strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
@@ -275,19 +290,13 @@ class SourceImage:
             out[..., :3] = strip
 
 
-def check_saturation(saturation: Any) -> None:
-    """Raise OptionError unless `saturation` is a number in 0..10."""
-    is_number = isinstance(saturation, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(saturation, bool) or not 0 <= saturation <= 10:
-        raise OptionError(f"saturation is {saturation!r}; it is a number in 0..10")
-
-
-def _read(path: Path, order: str) -> AnyArray:
-    pixels = read_image(path).pixels
-    if order == "rgb" and pixels.ndim == 3:
-        code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-        pixels = np.asarray(cv2.cvtColor(pixels, code))
-    return pixels
+def _distinct(strip: AnyArray) -> list[float]:
+    """Return up to three distinct values of a grey strip; three for a coloured one."""
+    if strip.ndim == 3:
+        return [0, 1, 2]
+    low, high = strip.min(), strip.max()
+    between = strip[(strip != low) & (strip != high)][:1]
+    return list({float(low), float(high), *map(float, between)})
 
 
 def _linear(strip: AnyArray) -> Float32Array:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._typing import StrPath, UInt8Array
+from .._typing import Device, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer, predict_chroma
 from ..image.source import check_saturation
@@ -35,7 +35,7 @@ def colorize_video(
     output: StrPath | None = None,
     *,
     model: str | ModelFiles = "zhang2016",
-    device: str = "auto",
+    device: Device = "auto",
     colorizer: FrameColorizer | None = None,
     keyframe_interval: int = 8,
     smooth: bool = True,
@@ -166,7 +166,7 @@ def preview(
     n: int,
     *,
     model: str | ModelFiles = "zhang2016",
-    device: str = "auto",
+    device: Device = "auto",
     colorizer: Any = None,
     saturation: float = 1.0,
 ) -> Iterator[tuple[float, UInt8Array, UInt8Array]]:

@@ -170,7 +170,6 @@ ARRAYS: dict[str, Callable[[], Any]] = {
     "complex": lambda: np.zeros((4, 4), complex),
     "dates": lambda: np.zeros((4, 4), "M8[s]"),
     "records": lambda: np.zeros((4, 4), [("a", "u1"), ("b", "u1")]),
-    "booleans": lambda: np.zeros((4, 4), bool),
     "signed": lambda: np.zeros((4, 4), np.int16),
     "long-doubles": lambda: np.zeros((4, 4), np.longdouble),
     "no-dimension": lambda: np.array(3, np.uint8),

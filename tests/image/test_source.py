@@ -281,7 +281,7 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
         pytest.param("no/such/file.png", "no file no/such/file.png", id="missing-file"),
         pytest.param(Path("no/such/file.png"), "no file no/such/file.png", id="missing-path"),
         pytest.param([[1, 2], [3, 4]], "list", id="list"),
-        pytest.param(b"\x89PNG", "bytes", id="bytes"),
+        pytest.param(b"\x89PNG", "image bytes", id="bytes"),
         pytest.param(3, "int", id="number"),
         pytest.param(np.zeros((0, 5), np.uint8), r"empty array of shape \(0, 5\)", id="empty"),
         pytest.param(np.zeros((5, 0, 3), np.uint8), "empty", id="empty-columns"),
@@ -291,7 +291,6 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
         pytest.param(np.zeros(16, np.uint8), r"\(16,\)", id="1-axis"),
         pytest.param(np.zeros((2, 4, 4, 3), np.uint8), r"\(2, 4, 4, 3\)", id="4-axes"),
         pytest.param(np.array(5, np.uint8), r"\(\)", id="no-axes"),
-        pytest.param(np.zeros((4, 4), bool), "bool", id="bool"),
         pytest.param(np.zeros((4, 4), np.int32), r"int32.*astype", id="int32"),
         pytest.param(np.zeros((4, 4), np.int8), "int8", id="int8"),
         pytest.param(np.zeros((4, 4), np.uint32), "uint32", id="uint32"),
@@ -311,7 +310,7 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
 def test_what_is_no_picture_says_what_came_and_what_is_taken(image: Any, says: str) -> None:
     with pytest.raises(ImageError, match=says) as caught:
         SourceImage(image)
-    if not isinstance(image, (str, Path)):
+    if not isinstance(image, (str, Path, bytes)):
         assert "uint8, uint16 or floats in 0..1" in str(caught.value)
 
 
@@ -326,14 +325,14 @@ def test_tiny_overshoot_is_clipped_and_the_array_left_alone() -> None:
 
 @pytest.mark.parametrize("order", ["xyz", "BGR", "", None, 1])
 def test_unknown_order(order: Any) -> None:
-    with pytest.raises(OptionError, match=f"order is {order!r}.*bgr"):
+    with pytest.raises(OptionError, match=f"order must be .*bgr.* got {order!r}"):
         SourceImage(np.zeros((4, 4), np.uint8), order=order)
 
 
 @pytest.mark.parametrize("saturation", [-0.1, math.nan, math.inf, 10.1, None, "1", True, 1j])
 def test_saturation_that_is_none(saturation: Any) -> None:
     picture = SourceImage(np.zeros((4, 4), np.uint8))
-    with pytest.raises(OptionError, match=r"saturation is .*0\.\.10"):
+    with pytest.raises(OptionError, match=r"saturation must be between 0 and 10, got"):
         picture.colored(a_chroma(), saturation=saturation)
 
 
