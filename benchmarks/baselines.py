@@ -1,7 +1,7 @@
 """The ways to colour a photo that are timed against each other, behind one small interface.
 
-Each is a class with `network(lightness) -> ab` (the network alone) and `photo(bgr) -> bgr` (the
-whole road from an 8-bit picture to one). The peers' photo roads are the recipe that tutorials and
+Each is a class with `network(lightness) -> ab` (the network alone), `photo(bgr) -> bgr` (8-bit
+array to 8-bit array) and `files(paths, folder)`. The peers colour a photo as tutorials and
 OpenCV's own sample show.
 """
 
@@ -9,29 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import THREADS, BenchmarkModel
+
 Array = npt.NDArray[Any]
-THREADS = 2
 
 
-class Files(NamedTuple):
-    """One model in the forms that the contestants read, and its own 1/T and input size."""
-
-    prototxt: Path
-    caffemodel: Path
-    centers: Path
-    onnx: Path  # the plain network, made with the onnx package from the same weights
-    weights: Path  # the same weights by name, for PyTorch
-    size: int
-
-
-class Recipe:
-    """What everybody copies: float32 Lab at full size around a network."""
+class TutorialPipeline:
+    """The code that tutorials share: float32 Lab at full size around a network."""
 
     size = 224
     run: Callable[[Array], Array]
@@ -52,13 +42,13 @@ class Recipe:
             cv2.imwrite(str(folder / path.name), self.photo(cv2.imread(str(path))))
 
 
-class Caffe(Recipe):
-    """The recipe itself: OpenCV 4's Caffe importer with injected blobs."""
+class Caffe(TutorialPipeline):
+    """The tutorials themselves: OpenCV 4's Caffe importer with injected blobs."""
 
-    def __init__(self, files: Files) -> None:
-        self.size = files.size
-        net = cv2.dnn.readNetFromCaffe(str(files.prototxt), str(files.caffemodel))
-        centers = np.load(files.centers).T.reshape(2, 313, 1, 1).astype(np.float32)
+    def __init__(self, model: BenchmarkModel) -> None:
+        self.size = model.size
+        net = cv2.dnn.readNetFromCaffe(str(model.prototxt), str(model.caffemodel))
+        centers = np.load(model.centers).T.reshape(2, 313, 1, 1).astype(np.float32)
         net.getLayer(net.getLayerId("class8_ab")).blobs = [centers]
         scale = np.full((1, 313), 2.606, np.float32)
         net.getLayer(net.getLayerId("conv8_313_rh")).blobs = [scale]
@@ -69,49 +59,49 @@ class Caffe(Recipe):
         return self.net.forward()
 
 
-class PlainOnnx(Recipe):
+class PlainOnnx(TutorialPipeline):
     """The plain network as an ONNX file, on this OpenCV's default engine."""
 
-    def __init__(self, files: Files) -> None:
-        self.size = files.size
-        self.net = cv2.dnn.readNetFromONNX(str(files.onnx))
+    def __init__(self, model: BenchmarkModel) -> None:
+        self.size = model.size
+        self.net = cv2.dnn.readNetFromONNX(str(model.onnx))
 
     def run(self, blob: Array) -> Array:  # type: ignore[override]
         self.net.setInput(blob)
         return self.net.forward()
 
 
-class OnnxRuntime(Recipe):
+class OnnxRuntime(TutorialPipeline):
     """The plain network on ONNX Runtime's CPU provider."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, model: BenchmarkModel) -> None:
         import onnxruntime
 
-        self.size = files.size
+        self.size = model.size
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
-            str(files.onnx), options, providers=["CPUExecutionProvider"]
+            str(model.onnx), options, providers=["CPUExecutionProvider"]
         )
 
     def run(self, blob: Array) -> Array:  # type: ignore[override]
         return self.session.run(None, {"data_l": blob})[0]
 
 
-class PyTorch(Recipe):
+class PyTorch(TutorialPipeline):
     """The same network in PyTorch, eager, as the authors' own port runs it."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, model: BenchmarkModel) -> None:
         import torch
         from torch.nn import functional
 
         from tests.reference.onnx_reference import CONVOLUTIONS
 
         torch.set_num_threads(THREADS)
-        stored = np.load(files.weights)
+        stored = np.load(model.weights)
         weights = {name: torch.from_numpy(stored[name]) for name in stored.files}
-        centers = torch.from_numpy(np.load(files.centers).T.astype(np.float32).copy())
+        centers = torch.from_numpy(np.load(model.centers).T.astype(np.float32).copy())
 
         def forward(blob: Array) -> Array:
             with torch.inference_mode():
@@ -136,16 +126,16 @@ class PyTorch(Recipe):
         self.run = forward
 
 
-class Ours:
-    """colorcv itself, with the recipe's weights."""
+class Colorcv:
+    """colorcv, with the same weights."""
 
-    def __init__(self, files: Files, low_memory: bool = False) -> None:
+    def __init__(self, model: BenchmarkModel, low_memory: bool = False) -> None:
         import colorcv
 
-        model = colorcv.ModelFiles(
-            prototxt=files.prototxt, caffemodel=files.caffemodel, centers=files.centers
+        files = colorcv.ModelFiles(
+            prototxt=model.prototxt, caffemodel=model.caffemodel, centers=model.centers
         )
-        self.colorizer = colorcv.Colorizer(model, device="cpu", low_memory=low_memory)
+        self.colorizer = colorcv.Colorizer(files, device="cpu", low_memory=low_memory)
 
     def network(self, lightness: Array) -> Array:
         return self.colorizer.predict_ab(lightness)
@@ -154,27 +144,27 @@ class Ours:
         return self.colorizer.colorize(bgr)
 
     def files(self, paths: list[Path], folder: Path) -> None:
-        """As the command does it: two pictures at a time."""
+        """Colour as the command does: two images at a time."""
         from colorcv._parallel import ordered_map
         from colorcv.image.io import read_image, write_image
 
-        def one(path: Path) -> None:
-            photo = read_image(path)
-            result = self.colorizer.colorize(photo.pixels)
-            write_image(folder / path.name, result, photo.metadata, overwrite=True)
+        def colorize_file(path: Path) -> None:
+            image = read_image(path)
+            result = self.colorizer.colorize(image.pixels)
+            write_image(folder / path.name, result, image.metadata, overwrite=True)
 
-        list(ordered_map(one, paths, 2, name="files"))
-
-
-def low_memory(files: Files) -> Ours:
-    """colorcv with the smallest peak."""
-    return Ours(files, low_memory=True)
+        list(ordered_map(colorize_file, paths, 2, name="files"))
 
 
-CONTESTANTS: dict[str, Callable[[Files], Any]] = {
-    "colorcv": Ours,
+def low_memory(model: BenchmarkModel) -> Colorcv:
+    """Return colorcv with the smallest peak of memory."""
+    return Colorcv(model, low_memory=True)
+
+
+BASELINES: dict[str, Callable[[BenchmarkModel], Any]] = {
+    "colorcv": Colorcv,
     "colorcv, low_memory": low_memory,
-    "recipe (readNetFromCaffe)": Caffe,
+    "tutorial (readNetFromCaffe)": Caffe,
     "plain ONNX in OpenCV": PlainOnnx,
     "ONNX Runtime": OnnxRuntime,
     "PyTorch eager": PyTorch,
