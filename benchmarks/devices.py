@@ -17,8 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,31 +28,26 @@ import numpy as np
 
 import colorcv
 from benchmarks import network
-from benchmarks.run import SIZES, machine, table
+from benchmarks.harness import (
+    PHOTO,
+    SIZES_WH,
+    machine,
+    markdown_table,
+    speedup,
+    time_interleaved,
+)
 from colorcv.network import device, loading, profiles
 from colorcv.network.graph import Graph
 from tests.reference import caffe_writer
 
-PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
 BATCHES = (1, 4, 16)
+WARM_UP = 2  # rounds: CUDA tunes itself at first
 FILM = (1280, 720)
 VARIANTS: dict[str, Callable[[Graph], Graph]] = {
     "plain": profiles.DEFAULT_PROFILE.rewrite,
     "rewritten, as for OpenCV 4's CPU": profiles.PROFILES[0].fast.rewrite,
     "rewritten, as for OpenCV 5's CPU": profiles.PROFILES[1].fast.rewrite,
 }
-
-
-def in_turn(works: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
-    """Do all in turn, twice unheeded (CUDA tunes itself at first); ms by work and round."""
-    times: list[list[float]] = [[] for _ in works]
-    for turn in range(rounds + 2):
-        for work, own in zip(works, times, strict=True):
-            begun = time.perf_counter()
-            work()
-            if turn > 1:
-                own.append((time.perf_counter() - begun) * 1e3)
-    return times
 
 
 def run_once(net: cv2.dnn.Net, blob: Any) -> Any:
@@ -77,7 +71,7 @@ def forms(graph: Graph, names: list[str], rounds: int) -> str:
                 continue
             labels.append((name, form))
             works.append(partial(run_once, net, blob))
-    times = in_turn(works, rounds)
+    times = time_interleaved(works, rounds, warm_up=WARM_UP)
     answers = [work()[0] for work in works]
     chosen = profiles.select_profile("cpu", low_memory=False).rewrite
     forms_of_cpu = [i for i, (name, _) in enumerate(labels) if name == names[0]]
@@ -86,13 +80,13 @@ def forms(graph: Graph, names: list[str], rounds: int) -> str:
         [
             *label,
             f"{median(own):.2f}",
-            f"{median(b / a for a, b in zip(own, times[base], strict=True)):.2f}",
+            f"{speedup(own, times[base]):.2f}",
             f"{np.abs(answer - answers[forms_of_cpu[0]]).max():.4f}",
         ]
         for label, own, answer in zip(labels, times, answers, strict=True)
     ]
     head = ["device", "graph", "ms", f"times as fast as {' '.join(labels[base])}", "off by, in ab"]
-    return "\n".join([table(head, rows), *refused])
+    return "\n".join([markdown_table(head, rows), *refused])
 
 
 def batches(graph: Graph, names: list[str], rounds: int) -> str:
@@ -108,17 +102,17 @@ def batches(graph: Graph, names: list[str], rounds: int) -> str:
             partial(run_once, net, several[:count])
             for net, count in zip(nets, BATCHES, strict=True)
         ]
-        times = in_turn(works, rounds)
+        times = time_interleaved(works, rounds, warm_up=WARM_UP)
         each = (median(own) / count for own, count in zip(times, BATCHES, strict=True))
         rows.append([name, *(f"{ms:.2f}" for ms in each)])
-    return table(["device", *(f"{count} at once" for count in BATCHES)], rows)
+    return markdown_table(["device", *(f"{count} at once" for count in BATCHES)], rows)
 
 
 def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
     """A photo from array to array, and the network's part of that."""
     photo: Any = cv2.imread(str(PHOTO))
     rows = []
-    for size_wh in SIZES:
+    for size_wh in SIZES_WH:
         size = f"{size_wh[0]} × {size_wh[1]}"
         image = cv2.resize(photo, size_wh, interpolation=cv2.INTER_CUBIC)
         works: list[Callable[[], Any]] = []
@@ -128,23 +122,24 @@ def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
                 partial(colorizer.colorize, image),
                 partial(colorizer.predict_ab, lightness),
             ]
-        times = in_turn(works, rounds)
+        times = time_interleaved(works, rounds, warm_up=WARM_UP)
         for index, name in enumerate(colorizers):
             whole, alone = (median(own) for own in times[2 * index : 2 * index + 2])
-            faster = median(a / b for a, b in zip(times[0], times[2 * index], strict=True))
+            faster = speedup(times[2 * index], times[0])
             part = f"{100 * alone / whole:.0f} %"
             rows.append([size, name, f"{whole:.1f}", f"{faster:.2f}", part])
     first = next(iter(colorizers))
-    return table(["pixels", "device", "ms", f"times as fast as {first}", "network's part"], rows)
+    header = ["pixels", "device", "ms", f"times as fast as {first}", "network's part"]
+    return markdown_table(header, rows)
 
 
 def films(colorizers: dict[str, colorcv.Colorizer], frames: int, folder: Path) -> str:
     """A film from file to file: every frame a key frame, and as `colorize_video` does it."""
-    from benchmarks.video import bgr_frames, make_film
+    from benchmarks.video import bgr_frames, write_video
     from colorcv.video.api import colorize_video
 
     film = folder / "film.mp4"
-    make_film(film, bgr_frames(None, FILM, frames))
+    write_video(film, bgr_frames(None, FILM, frames))
     rows = []
     for interval in (1, 8):
         for name, colorizer in colorizers.items():
@@ -160,7 +155,7 @@ def films(colorizers: dict[str, colorcv.Colorizer], frames: int, folder: Path) -
                 for stage, seconds in sorted(result.stage_seconds.items())
             )
             rows.append([str(interval), name, f"{result.frames_per_second:.1f}", stages])
-    return table(
+    return markdown_table(
         [
             "a key frame every",
             "device",
@@ -181,8 +176,8 @@ def versions() -> str:
     ]
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        told = subprocess.run(query, capture_output=True, text=True, check=False)
-        lines += [f"{line} (driver)" for line in told.stdout.splitlines()]
+        completed = subprocess.run(query, capture_output=True, text=True, check=False)
+        lines += [f"{line} (driver)" for line in completed.stdout.splitlines()]
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 

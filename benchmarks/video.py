@@ -1,16 +1,16 @@
-"""Time films end to end against the plain recipe, and write RESULTS-video.md.
+"""Time videos end to end against the tutorials' code, and write RESULTS-video.md.
 
-    python -m benchmarks.video [--clip FILM] [--frames 160] [--rounds 2] [--output FILE]
+    python -m benchmarks.video [--clip VIDEO] [--frames 160] [--rounds 2] [--output FILE]
 
-Needs PyAV, and the `onnx` package to make a full-size network with seeded weights. The plain
-recipe runs the network on every frame, converts in float32 Lab at full size and writes with
-OpenCV's MPEG-4; on OpenCV 4 its network is readNetFromCaffe, on 5 the plain ONNX. Both colour the
-same film, in turn, in this process, with two threads. Without --clip the film is a pan over a
-photo of the examples.
+Needs PyAV, and the `onnx` package to make a full-size network with seeded weights. The tutorials'
+code runs the network on every frame, converts in float32 Lab at full size and writes with OpenCV's
+MPEG-4; on OpenCV 4 its network is readNetFromCaffe, on 5 the plain ONNX. Both colour the same
+video, in turn, in this process, with two threads. Without --clip the video is a pan over a photo of
+the examples.
 
     python -m benchmarks.video --memory
 
-colours 10,000 frames of 640x360 with a network that costs nothing, and prints the memory.
+colours 10,000 frames of 640x360 with a network that takes no time, and prints the memory.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ import av
 import cv2
 import numpy as np
 
-from benchmarks.baselines import THREADS, Caffe, Files, PlainOnnx
+from benchmarks.baselines import Caffe, PlainOnnx
+from benchmarks.harness import PHOTO, THREADS, markdown_table, write_seeded_model
 from colorcv.video.api import VideoResult, colorize_video
 
-ROOT = Path(__file__).parents[1]
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
-RECIPE_FRAMES = 16  # as many of the recipe's slow frames as its rate needs
+TUTORIAL_FRAMES = 16  # enough of its slow frames to measure their rate
 
 
 def bgr_frames(clip: Path | None, size_wh: tuple[int, int], count: int) -> Iterator[Any]:
     """Frames of the clip, over and over, or of a pan over a photo."""
     if clip is None:
-        photo = cv2.imread(str(next((ROOT / "examples" / "photos").iterdir())))
+        photo = cv2.imread(str(PHOTO))
         photo = cv2.resize(photo, (size_wh[0] * 3 // 2, size_wh[1] * 3 // 2))
         for i in range(count):
             x, y = (i * (photo.shape[k] - size_wh[j]) // count for j, k in ((0, 1), (1, 0)))
@@ -54,8 +54,8 @@ def bgr_frames(clip: Path | None, size_wh: tuple[int, int], count: int) -> Itera
             yield cv2.resize(answer[1], size_wh, interpolation=cv2.INTER_CUBIC)
 
 
-def make_film(path: Path, frames: Iterator[Any]) -> None:
-    """Write frames as a grey H.264 film."""
+def write_video(path: Path, frames: Iterator[Any]) -> None:
+    """Write frames as a grey H.264 video."""
     with av.open(str(path), "w") as container:
         stream: Any = None
         for index, bgr in enumerate(frames):
@@ -70,71 +70,77 @@ def make_film(path: Path, frames: Iterator[Any]) -> None:
         container.mux(stream.encode(None))
 
 
-def recipe_rate(recipe: Any, film: Path, output: Path) -> tuple[float, float]:
-    """Frames per second of the plain recipe, and its processor time a frame in ms."""
-    capture = cv2.VideoCapture(str(film))
+def tutorial_rate(tutorial: Any, video: Path, output: Path) -> tuple[float, float]:
+    """Return the tutorial code's frames per second, and its CPU time per frame in ms."""
+    capture = cv2.VideoCapture(str(video))
     size_wh = tuple(int(capture.get(p)) for p in (3, 4))
     writer = cv2.VideoWriter(str(output), cv2.VideoWriter.fourcc(*"mp4v"), 24, size_wh)
-    began, worked = time.perf_counter(), time.process_time()
-    for _ in range(RECIPE_FRAMES):
-        writer.write(recipe.photo(capture.read()[1]))
-    rate = RECIPE_FRAMES / (time.perf_counter() - began)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    for _ in range(TUTORIAL_FRAMES):
+        writer.write(tutorial.photo(capture.read()[1]))
+    rate = TUTORIAL_FRAMES / (time.perf_counter() - start)
     writer.release()
-    return rate, 1000 * (time.process_time() - worked) / RECIPE_FRAMES
+    return rate, 1000 * (time.process_time() - cpu_start) / TUTORIAL_FRAMES
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> list[str]:
-    """Colour films of each size with each model, in turn with the recipe; return table rows."""
+def compare(arguments: argparse.Namespace, folder: Path) -> list[list[str]]:
+    """Colour videos of each size with each model, in turn with the tutorial; return table rows."""
     import colorcv
-    from benchmarks.run import make_models
 
-    zhang, _ = make_models(folder)
-    files = Files(**{key: Path(value) if key != "size" else value for key, value in zhang.items()})
-    recipe = Caffe(files) if cv2.__version__.startswith("4") else PlainOnnx(files)
-    own = colorcv.ModelFiles(
+    files = write_seeded_model(folder)
+    tutorial = Caffe(files) if cv2.__version__.startswith("4") else PlainOnnx(files)
+    seeded = colorcv.ModelFiles(
         prototxt=files.prototxt, caffemodel=files.caffemodel, centers=files.centers
     )
     models = {
-        "zhang2016-sized": colorcv.Colorizer(own, device="cpu"),
+        "zhang2016-sized": colorcv.Colorizer(seeded, device="cpu"),
         "lite": colorcv.Colorizer("lite", device="cpu"),
     }
     rows = []
     for size_wh in SIZES:
-        film = folder / "film.mp4"
-        make_film(film, bgr_frames(arguments.clip, size_wh, arguments.frames))
-        plain: list[tuple[float, float]] = []
-        ours: dict[str, list[tuple[VideoResult, float]]] = {name: [] for name in models}
+        video = folder / "video.mp4"
+        write_video(video, bgr_frames(arguments.clip, size_wh, arguments.frames))
+        tutorial_rates: list[tuple[float, float]] = []
+        own: dict[str, list[tuple[VideoResult, float]]] = {name: [] for name in models}
         for _ in range(arguments.rounds):
-            plain.append(recipe_rate(recipe, film, folder / "recipe.mp4"))
+            tutorial_rates.append(tutorial_rate(tutorial, video, folder / "tutorial.mp4"))
             for name, colorizer in models.items():
-                worked = time.process_time()
+                cpu_start = time.process_time()
                 result = colorize_video(
-                    film, folder / "ours.mp4", colorizer=colorizer, overwrite=True
+                    video, folder / "colored.mp4", colorizer=colorizer, overwrite=True
                 )
-                worked = 1000 * (time.process_time() - worked) / result.frames
-                ours[name].append((result, worked))
-        for name, results in ours.items():
-            pairs = list(zip(results, plain, strict=True))
+                cpu_ms = 1000 * (time.process_time() - cpu_start) / result.frames
+                own[name].append((result, cpu_ms))
+        for name, results in own.items():
+            pairs = list(zip(results, tutorial_rates, strict=True))
             rate = median(result.frames_per_second for result, _ in results)
             faster = median(result.frames_per_second / p[0] for (result, _), p in pairs)
-            lighter = median(p[1] / worked for (_, worked), p in pairs)
+            lighter = median(p[1] / cpu for (_, cpu), p in pairs)
             last = results[-1][0]
             stages = ", ".join(
                 f"{stage} {1000 * seconds / last.frames:.1f}"
                 for stage, seconds in sorted(last.stage_seconds.items())
             )
             rows.append(
-                f"| {size_wh[0]}x{size_wh[1]} | {name} | {median(p[0] for p in plain):.2f} "
-                f"| {rate:.1f} | {faster:.1f} | {median(p[1] for p in plain):.0f} "
-                f"| {median(worked for _, worked in results):.1f} | {lighter:.1f} "
-                f"| {last.network_runs}/{last.frames} | {stages} |"
+                [
+                    f"{size_wh[0]}x{size_wh[1]}",
+                    name,
+                    f"{median(p[0] for p in tutorial_rates):.2f}",
+                    f"{rate:.1f}",
+                    f"{faster:.1f}",
+                    f"{median(p[1] for p in tutorial_rates):.0f}",
+                    f"{median(cpu for _, cpu in results):.1f}",
+                    f"{lighter:.1f}",
+                    f"{last.network_runs}/{last.frames}",
+                    stages,
+                ]
             )
-            print(rows[-1], flush=True)
+            print(" | ".join(rows[-1]), flush=True)
     return rows
 
 
-class Free:
-    """A network that costs nothing."""
+class FakeColorizer:
+    """A network that takes no time."""
 
     input_hw = (224, 224)
 
@@ -146,17 +152,19 @@ def memory(folder: Path) -> None:
     """Print the memory at frame 500 and its highest afterwards, of 10,000 frames of 640x360."""
     import psutil
 
-    film = folder / "long.mp4"
-    make_film(film, bgr_frames(None, (640, 360), 10_000))
-    process, seen = psutil.Process(), {}
+    video = folder / "long.mp4"
+    write_video(video, bgr_frames(None, (640, 360), 10_000))
+    process, rss = psutil.Process(), {}
 
-    def look(done: int, total: int | None) -> None:
+    def record_memory(done: int, total: int | None) -> None:
         if done == 500 or done % 1000 == 0:
-            seen[done] = process.memory_info().rss / 2**20
+            rss[done] = process.memory_info().rss / 2**20
 
-    result = colorize_video(film, folder / "out.mp4", colorizer=Free(), progress=look)
-    growth = max(seen.values()) - seen[500]
-    print({done: round(size, 1) for done, size in seen.items()})
+    result = colorize_video(
+        video, folder / "out.mp4", colorizer=FakeColorizer(), progress=record_memory
+    )
+    growth = max(rss.values()) - rss[500]
+    print({done: round(size, 1) for done, size in rss.items()})
     print(f"{result.frames} frames, {growth:.1f} MB above frame 500, {result.seconds:.0f} s")
 
 
@@ -175,17 +183,14 @@ def main() -> int:
             return 0
         rows = compare(arguments, Path(folder))
     if arguments.output:
-        head = [
-            f"## OpenCV {cv2.__version__}, PyAV {av.__version__}, {THREADS} threads, "
-            f"{platform.machine()}",
-            "",
-            "| film | model | recipe fps | colorcv fps | times as fast | recipe CPU ms a frame"
-            " | colorcv | times as little | network runs | ms a frame in each stage (they"
-            " overlap) |",
-            "|" + "---|" * 10,
+        head = f"## OpenCV {cv2.__version__}, PyAV {av.__version__}, {THREADS} threads, "
+        header = [
+            *("video", "model", "tutorial fps", "colorcv fps", "times as fast"),
+            *("tutorial CPU ms a frame", "colorcv", "times as little", "network runs"),
+            "ms a frame in each stage (they overlap)",
         ]
         with arguments.output.open("a") as file:
-            file.write("\n".join([*head, *rows, "", ""]))
+            file.write(f"{head}{platform.machine()}\n\n{markdown_table(header, rows)}\n")
     return 0
 
 
