@@ -2,35 +2,43 @@
 
     python evaluate.py PHOTOS [--output evaluation] [--model lite] [--side 512]
 
-Writes OUTPUT.csv, one line for each photo, and OUTPUT.jpg, a contact sheet: the original, what
-the network saw, what it answered. Prints the table. What is measured, each over all pixels:
+Writes OUTPUT.csv, one line for each photo; OUTPUT.jpg, a contact sheet: the original, what the
+network saw, what it answered; and OUTPUT.chart.png, error against colourfulness at several
+saturations: further down is nearer to the originals, further right more colourful. Prints the
+table. What is measured, each over all pixels:
 
     psnr           peak signal to noise ratio of sRGB, dB; higher is nearer
     psnr_grey      the same for the photo left grey, to hold psnr against
     ssim           structural similarity of sRGB, 1 is equal
     ab_error       mean distance of a and b (CIE L*a*b*, D65)
+    error          the same over that of the photo left grey; nan for an original without colour
+    nearer         1 where error is below 1
     ciede2000      mean colour difference; about 1 can just be seen
     ciede2000_grey the same for the photo left grey
     colorful       colourfulness of the result (Hasler and Suesstrunk 2003): 0 grey, 15 slightly,
                    45 averagely, 82 highly, 109 extremely
     colorful_true  the same for the original
+    patchiness     mean |gradient of ab| where the original's is below its own median
 
-A network that never dares a colour does well in the first five: read them beside the last two,
-and look at the sheet.
+A network that never dares a colour does well in those before colorful: read them beside it, and
+look at the sheet. The last line is what `examples.training` prints too: the median error, the share
+of photos nearer than grey, colourfulness over the originals'.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import sys
 from pathlib import Path
 
 import cv2
+import measures
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
 import colorcv
 
@@ -38,27 +46,22 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 THUMB_HW, GAP, LABEL = (200, 280), 8, 26
 
 
-def colorfulness(rgb) -> float:
-    """Hasler and Suesstrunk, "Measuring colourfulness in natural images", 2003, section 5."""
-    red, green, blue = (rgb[..., i].astype(np.float64) for i in range(3))
-    opponents = red - green, (red + green) / 2 - blue
-    spread = np.hypot(*(channel.std() for channel in opponents))
-    offset = np.hypot(*(channel.mean() for channel in opponents))
-    return float(spread + 0.3 * offset)
-
-
 def measure(original, colored, grey) -> dict[str, float]:
     """Compare a result with the original and with its grey; all (H, W, 3) uint8 RGB."""
     true_lab, colored_lab, grey_lab = map(rgb2lab, (original, colored, grey))
+    shared = measures.measure(original[..., ::-1], colored[..., ::-1])
     return {
-        "psnr": peak_signal_noise_ratio(original, colored),
-        "psnr_grey": peak_signal_noise_ratio(original, grey),
+        "psnr": shared["psnr"],
+        "psnr_grey": measures.psnr(original, grey),
         "ssim": structural_similarity(original, colored, channel_axis=2),
         "ab_error": np.linalg.norm((true_lab - colored_lab)[..., 1:], axis=2).mean(),
+        "error": shared["error"],
+        "nearer": shared["nearer"],
         "ciede2000": deltaE_ciede2000(true_lab, colored_lab).mean(),
         "ciede2000_grey": deltaE_ciede2000(true_lab, grey_lab).mean(),
-        "colorful": colorfulness(colored),
-        "colorful_true": colorfulness(original),
+        "colorful": shared["colorful"],
+        "colorful_true": shared["colorful_true"],
+        "patchiness": shared["patchiness"],
     }
 
 
@@ -83,10 +86,10 @@ def thumb(rgb):
     return cell
 
 
-def sheet_row(name: str, pictures, measures: dict[str, float]):
+def sheet_row(name: str, pictures, line: dict[str, float]):
     """One photo's row of the contact sheet: a caption above its three pictures."""
     caption = "{}   PSNR {psnr:.1f} (grey {psnr_grey:.1f})   CIEDE2000 {ciede2000:.1f}".format(
-        name.encode("ascii", "replace").decode()[:40], **measures
+        name.encode("ascii", "replace").decode()[:40], **line
     )
     row = np.hstack([thumb(picture) for picture in pictures])
     label = np.full((LABEL, row.shape[1], 3), 255, np.uint8)
@@ -100,6 +103,49 @@ def contact_sheet(rows):
     rows = rows + [np.full_like(rows[0], 255)] * (-len(rows) % in_column)
     columns = [np.vstack(rows[i : i + in_column]) for i in range(0, len(rows), in_column)]
     return np.hstack(columns)
+
+
+def chart(points: list[tuple[float, float, float]]):
+    """Draw (saturation, colourfulness, error) as a line: colourfulness to the right, error up."""
+    width, height, left, bottom, edge = 640, 480, 64, 56, 24
+    picture = np.full((height, width, 3), 255, np.uint8)
+    most = max(1.1, *(x for _, x, _ in points))
+    errors = [y for _, _, y in points] + [1.0]
+    low, high = math.floor(10 * min(errors)) / 10, math.ceil(10 * max(errors) + 0.1) / 10
+
+    def at(x: float, y: float) -> tuple[int, int]:
+        across = left + (width - left - edge) * x / most
+        up = edge + (height - edge - bottom) * (high - y) / (high - low)
+        return round(across), round(up)
+
+    def write(text: str, place: tuple[int, int]) -> None:
+        style = (cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 60, 60), 1, cv2.LINE_AA)
+        cv2.putText(picture, text, place, *style)
+
+    for tick in np.arange(0, most + 0.01, 0.2):
+        x, y = at(tick, low)
+        cv2.line(picture, (x, edge), (x, y), (230, 230, 230), 1)
+        write(f"{tick:.1f}", (x - 10, y + 18))
+    for tick in np.arange(low, high + 0.01, 0.1):
+        x, y = at(0, tick)
+        is_grey = abs(tick - 1) < 0.01
+        cv2.line(picture, (x, y), (width - edge, y), (150,) * 3 if is_grey else (230,) * 3, 1)
+        write(f"{tick:.1f}", (x - 34, y + 5))
+    write("colourfulness over the originals'", (width // 2 - 90, height - 14))
+    write("median error over grey's (1: as far as grey)", (8, 14))
+    places = [at(x, y) for _, x, y in points]
+    for start, stop in itertools.pairwise(places):
+        cv2.line(picture, start, stop, (160, 90, 30), 2, cv2.LINE_AA)
+    for (saturation, _, _), place in zip(points, places, strict=True):
+        cv2.circle(picture, place, 5, (160, 90, 30), cv2.FILLED, cv2.LINE_AA)
+        write(f"{saturation:g}", (place[0] + 8, place[1] - 6))
+    return picture
+
+
+def mean_of(values: list[float]) -> float:
+    """The mean of those that are there; nan for none."""
+    there = [value for value in values if not math.isnan(value)]
+    return float(np.mean(there)) if there else math.nan
 
 
 def print_table(lines: list[dict]) -> None:
@@ -117,6 +163,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("evaluation"))
     parser.add_argument("--model", default="lite")
     parser.add_argument("--saturation", type=float, default=1.0)
+    parser.add_argument(
+        "--saturations", type=float, nargs="+", default=[0.5, 0.75, 1, 1.25, 1.5],
+        help="of the chart",
+    )  # fmt: skip
     parser.add_argument("--side", type=int, default=512, help="longest side measured, pixels")
     options = parser.parse_args()
     if not options.photos.is_dir():
@@ -125,6 +175,7 @@ def main() -> int:
     colorizer = colorcv.Colorizer(options.model)
     lines: list[dict] = []
     rows = []
+    by_saturation: dict[float, list] = {value: [] for value in sorted(options.saturations)}
     for path in sorted(options.photos.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
@@ -134,14 +185,17 @@ def main() -> int:
             continue
         grey = colorizer.colorize(original, order="rgb", saturation=0)
         colored = colorizer.colorize(grey, order="rgb", saturation=options.saturation)
-        measures = measure(original, colored, grey)
-        lines.append({"photo": path.stem} | measures)
-        rows.append(sheet_row(path.stem, (original, grey, colored), measures))
+        line = measure(original, colored, grey)
+        lines.append({"photo": path.stem} | line)
+        rows.append(sheet_row(path.stem, (original, grey, colored), line))
+        for saturation, measured in by_saturation.items():
+            other = colorizer.colorize(grey, order="rgb", saturation=saturation)
+            measured.append(measures.measure(original[..., ::-1], other[..., ::-1]))
     if not lines:
         parser.error(f"{options.photos} has no photos that can be read")
 
     names = list(lines[0])[1:]
-    mean = {name: float(np.mean([line[name] for line in lines])) for name in names}
+    mean = {name: mean_of([line[name] for line in lines]) for name in names}
     print_table([*lines, {"photo": "MEAN"} | mean])
     with options.output.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["photo", *names])
@@ -150,10 +204,18 @@ def main() -> int:
             {key: value if key == "photo" else f"{value:.4f}" for key, value in line.items()}
             for line in lines
         )
-    sheet = options.output.with_suffix(".jpg")
-    if not cv2.imwrite(str(sheet), contact_sheet(rows)):
-        sys.exit(f"{sheet} could not be written")
-    print(f"{options.output.with_suffix('.csv')} and {sheet}: {len(lines)} photos")
+    print(f"\nsaturation {options.saturation:g}: {measures.as_text(measures.summarize(lines))}")
+    summaries = {value: measures.summarize(measured) for value, measured in by_saturation.items()}
+    for saturation, summary in summaries.items():
+        print(f"saturation {saturation:g}: {measures.as_text(summary)}")
+    pictures = {".jpg": contact_sheet(rows)}
+    points = [(value, one["colorfulness"], one["error"]) for value, one in summaries.items()]
+    if not any(math.isnan(error) for _, _, error in points):
+        pictures[".chart.png"] = chart(points)
+    for suffix, picture in pictures.items():
+        if not cv2.imwrite(str(options.output.with_suffix(suffix)), picture):
+            sys.exit(f"{options.output.with_suffix(suffix)} could not be written")
+    print(f"{options.output}.csv, {', '.join(pictures)}: {len(lines)} photos")
     return 0
 
 

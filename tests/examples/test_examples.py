@@ -129,7 +129,8 @@ def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
     for i, scene in enumerate(colour_scenes()):
         assert cv2.imwrite(str(photos / f"{i}.png"), scene)
     (photos / "broken.png").write_bytes(b"nothing")
-    done = run("evaluate.py", photos, "--output", tmp_path / "lite", cwd=tmp_path)
+    chart_of = ("--saturations", 0.5, 1, 2)
+    done = run("evaluate.py", photos, "--output", tmp_path / "lite", *chart_of, cwd=tmp_path)
     assert "MEAN" in done.stdout
     assert "broken.png" in done.stderr
 
@@ -149,9 +150,30 @@ def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
         assert float(line["ab_error"]) == pytest.approx(ab_error, abs=0.1)
         assert 0 < float(line["ssim"]) <= 1
         assert 0 < float(line["ciede2000"]) < 60
+        chroma = np.hypot(*np.moveaxis(true_lab[..., 1:], 2, 0)).mean()
+        assert float(line["error"]) == pytest.approx(ab_error / chroma, abs=0.02)
+        assert float(line["patchiness"]) > 0
     sheet = cv2.imread(str(tmp_path / "lite.jpg"))
     assert sheet is not None
     assert sheet.std(axis=2).max() > 5
+    assert done.stdout.count("colourfulness") == 4  # asked for, and the chart's three
+    chart = cv2.imread(str(tmp_path / "lite.chart.png"))
+    assert chart is not None
+    assert chart.std(axis=2).max() > 20
+
+
+def test_evaluate_grey_photos(tmp_path: Path) -> None:
+    """Photos without colour have no error relative to grey, and divide by nothing."""
+    pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
+    (tmp_path / "photos").mkdir()
+    grey = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+    assert cv2.imwrite(str(tmp_path / "photos" / "grey.png"), grey)
+    done = run("evaluate.py", "photos", "--output", "out", cwd=tmp_path)
+    assert "Warning" not in done.stderr
+    (line,) = read_table(tmp_path / "out.csv")
+    assert (line["error"], line["nearer"]) == ("nan", "nan")
+    assert "error nan" in done.stdout
+    assert not (tmp_path / "out.chart.png").exists()
 
 
 def test_evaluate_gives_a_perfect_network_perfect_marks(tmp_path: Path) -> None:
@@ -163,17 +185,16 @@ def test_evaluate_gives_a_perfect_network_perfect_marks(tmp_path: Path) -> None:
         sys.path.remove(str(EXAMPLES))
     original = colour_scenes()[1][..., ::-1]
     grey = cv2.cvtColor(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    with np.errstate(divide="ignore"):
-        marks = evaluate.measure(original, original, grey)
+    marks = evaluate.measure(original, original, grey)
     assert marks["psnr"] == np.inf
     assert marks["ssim"] == pytest.approx(1)
     assert marks["ab_error"] == marks["ciede2000"] == 0
     assert marks["colorful"] == marks["colorful_true"] > 40
-    assert evaluate.colorfulness(grey) == 0
+    assert evaluate.measures.colorfulness(grey) == 0
     # The opponent channels of pure red: rg = 255, yb = 127.5, no spread.
     red = np.zeros((4, 4, 3), np.uint8)
-    red[..., 0] = 255
-    assert evaluate.colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
+    red[..., 2] = 255
+    assert evaluate.measures.colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
 
 
 def test_notebook_shows_before_and_after(tmp_path: Path) -> None:
