@@ -1,0 +1,1 @@
+"""Training of the small model: see README.md beside this file."""
