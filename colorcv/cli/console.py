@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ["Console", "as_flags"]
+__all__ = ["MAX_LISTED", "Console", "as_flags"]
 
 MAX_LISTED = 10  # lines of one kind before the rest is only counted
 
@@ -57,6 +57,7 @@ class Console:
         self.quiet, self.verbose = quiet, verbose
         self.live: LiveLine | None = None
         self.lock = threading.RLock()
+        self._noted: set[str] = set()
 
     @property
     def has_progress(self) -> bool:
@@ -83,6 +84,13 @@ class Console:
         """Print a note on standard error, unless quiet."""
         if not self.quiet:
             self.error(text)
+
+    def note_once(self, text: str) -> None:
+        """Print a note, the same one only once."""
+        with self.lock:
+            if text not in self._noted:
+                self._noted.add(text)
+                self.note(text)
 
     def notes(self, lines: Sequence[str], rest: str) -> None:
         """Print at most `MAX_LISTED` notes, then ``... and N <rest>``."""

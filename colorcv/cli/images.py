@@ -5,27 +5,33 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import __version__
 from .._naming import tagged_path
 from .._parallel import ordered_map
 from ..errors import ImageError
 from .commands import exists_message, load_colorizer, report_batch
-from .console import Console
+from .console import MAX_LISTED, Console
 from .exit_codes import ExitCode
 from .formats import IMAGE_SKIP_REASONS, IMAGE_SUFFIXES
 from .jobs import Job, plan_batch
 from .progress import Activity, ProgressBar
 
 if TYPE_CHECKING:
+    from .._typing import AnyArray
     from ..colorizer import Colorizer
+    from ..image.io import ImageFile
 
 __all__ = ["MAX_PIXELS", "image"]
 
 # A file of 50 kB can decompress to gigabytes. 250 million pixels take about 2 GB while coloured.
 MAX_PIXELS = 250_000_000
+_SOFTWARE = f"colorcv {__version__}"  # marks results, so that later runs can skip them
 
 
 def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -46,7 +52,7 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
         console.error("cannot write an image to the terminal; use -o FILE or a pipe")
         return ExitCode.USAGE
     runner = _Runner(load_colorizer(arguments, console), arguments, console)
-    failed = len(batch.problems)
+    failed, skipped = len(batch.problems), 0
     # Two threads: one image is read or written while another is in the network.
     threads = 1 if arguments.low_memory else 2
     is_single = len(batch.jobs) == 1
@@ -61,11 +67,18 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
                 failed += 1
                 console.error(outcome.error)
             elif outcome.skip_reason:
-                console.note(f"skipped {job.source}: {outcome.skip_reason}")
+                skipped += 1
+                if skipped <= MAX_LISTED:
+                    console.note(f"skipped {job.source}: {outcome.skip_reason}")
             elif job.target is not None:
                 console.result(str(job.target))
             if not is_single:
                 bar.update_to(done)
+    if skipped > MAX_LISTED:
+        console.note(f"... and {skipped - MAX_LISTED} more files skipped")
+    if skipped == len(batch.jobs) and not arguments.skip_existing:
+        console.error("nothing to colour: no input is left")
+        failed += 1
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
@@ -120,35 +133,82 @@ class _Runner:
 
     def _colorize_image(self, job: Job) -> None:
         from ..image import io as image_io
+        from ..image.pages import count_pages, decode_pages
 
         arguments = self._arguments
         self._check_existing(job.target)
-        if job.source is None:
-            photo = image_io.decode_image(sys.stdin.buffer.read(), "standard input")
-        else:
-            photo = image_io.read_image(job.source)
-        if job.target is not None:  # after reading: an unreadable input is named as such
-            image_io.check_output_path(job.target, overwrite=True)
-        height, width = photo.pixels.shape[:2]
-        if height * width > arguments.max_pixels:
-            raise ImageError(
-                f"{job.source or 'standard input'} has {width}x{height} pixels, more than "
-                f"--max-pixels {arguments.max_pixels}"
-            )
-        result = self._colorizer.colorize(photo.pixels, saturation=arguments.saturation)
-        if arguments.compare:
-            result = image_io.side_by_side(photo.pixels, result)
+        name = "standard input" if job.source is None else str(job.source)
+        data = sys.stdin.buffer.read() if job.source is None else image_io.read_file(job.source)
+        if arguments.all_pages and count_pages(data) > 1:
+            self._colorize_pages(job, decode_pages(data, name))
+            return
+        photo = image_io.decode_image(data, name)
+        self._check_input(photo, job, name)
+        result = self._colorize(photo, name)
         if job.target is None:
             is_writable = job.source is not None and _is_writable(job.source.suffix)
             suffix = job.source.suffix if job.source is not None and is_writable else ".png"
-            sys.stdout.buffer.write(image_io.encode_image(suffix, result, photo.metadata))
+            encoded = image_io.encode_image(suffix, result, photo.metadata, software=_SOFTWARE)
+            sys.stdout.buffer.write(encoded)
             sys.stdout.buffer.flush()
             return
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        with self._target_folder(job.target):
+            image_io.write_image(
+                job.target,
+                result,
+                photo.metadata,
+                overwrite=arguments.force,
+                software=_SOFTWARE,
+            )
+
+    def _colorize_pages(self, job: Job, pages: Iterator[ImageFile]) -> None:
+        from ..image.pages import write_pages
+
+        if job.target is None or job.target.suffix.lower() not in (".tif", ".tiff"):
+            target = job.target or "standard output"
+            raise ImageError(f"{job.source}: --all-pages writes TIFF only, got -o {target}")
+        first = next(pages)
+        self._check_input(first, job, str(job.source))
+        with self._target_folder(job.target):
+            write_pages(
+                job.target,
+                (self._colorize(page, str(job.source)) for page in chain([first], pages)),
+                overwrite=self._arguments.force,
+                software=_SOFTWARE,
+            )
+
+    def _check_input(self, photo: ImageFile, job: Job, name: str) -> None:
+        """Skip earlier results; refuse too many pixels and outputs that cannot be written."""
+        from ..image import io as image_io
+
+        is_found = job.source is not None and not job.is_named
+        if is_found and photo.software.startswith("colorcv") and not self._arguments.force:
+            raise _SkippedError("result of an earlier run; use --force to colour it again")
+        if job.target is not None:  # after reading: an unreadable input is named as such
+            image_io.check_output_path(job.target, overwrite=True)
+        if photo.pages > 1:
+            self._console.note_once("use --all-pages to colour all pages of a TIFF")
+
+    def _colorize(self, photo: ImageFile, name: str) -> AnyArray:
+        from ..image import io as image_io
+
+        arguments = self._arguments
+        height, width = photo.pixels.shape[:2]
+        if height * width > arguments.max_pixels:
+            raise ImageError(
+                f"{name} has {width}x{height} pixels, more than --max-pixels {arguments.max_pixels}"
+            )
+        result = self._colorizer.colorize(photo.pixels, saturation=arguments.saturation)
+        return image_io.side_by_side(photo.pixels, result) if arguments.compare else result
+
+    @contextmanager
+    def _target_folder(self, target: Path) -> Iterator[None]:
+        """Create the folder of an output, and name outputs that another process has written."""
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            image_io.write_image(job.target, result, photo.metadata, overwrite=arguments.force)
+            yield
         except ImageError:
-            self._check_existing(job.target)  # another process may have written it meanwhile
+            self._check_existing(target)
             raise
 
     def _check_existing(self, target: Path | None) -> None:

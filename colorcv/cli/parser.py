@@ -167,6 +167,11 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--all-pages",
+        action="store_true",
+        help="colour every page of a TIFF into a TIFF of as many pages (default: the first page)",
+    )
+    parser.add_argument(
         "--max-pixels",
         type=_positive_int,
         default=images.MAX_PIXELS,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .._opencv import opencv_version
 from ..errors import ImageError
 from .metadata import Metadata, extract, for_output, jpeg_segments, orientation, tiff_tags
+from .tiff import count_pages, read_software
 from .validation import validate_image
 
 __all__ = ["ImageFile", "decode_image"]
@@ -30,11 +31,27 @@ _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture read from a file: pixels, upright, in BGR or BGRA or grey, and metadata."""
+    """An image read from a file.
+
+    Attributes
+    ----------
+    pixels : (H, W), (H, W, 3) BGR or (H, W, 4) BGRA array
+        Upright.
+    metadata : Metadata
+        To be written with a coloured result.
+    name : str
+        Name of the image in errors.
+    software : str
+        What wrote the file, as its EXIF or TIFF tag Software says; "" if it does not.
+    pages : int
+        Number of pages of a TIFF, of which `pixels` is the first; 1 for other formats.
+    """
 
     pixels: Array
     metadata: Metadata
     name: str = "image"
+    software: str = ""
+    pages: int = 1
 
 
 def decode_image(data: bytes, name: str) -> ImageFile:
@@ -57,7 +74,13 @@ def decode_image(data: bytes, name: str) -> ImageFile:
         validate_image(pixels)
     except ImageError as err:
         raise ImageError(f"{name}: {err}") from err
-    return ImageFile(_upright(pixels, orientation(metadata.exif)), for_output(metadata), name)
+    return ImageFile(
+        _upright(pixels, orientation(metadata.exif)),
+        for_output(metadata),
+        name,
+        software=read_software(metadata.exif or data),
+        pages=max(1, count_pages(data)),
+    )
 
 
 def _decode(data: bytes, name: str) -> Array:
@@ -120,9 +143,9 @@ def _is_truncated_jpeg(data: bytes) -> bool:
 
 
 def _tiff_pixels(data: bytes, name: str, pixels: Array) -> Array:
-    tags, has_more = tiff_tags(data)
-    if has_more:
-        logger.warning("%s has several pages; its first is taken", name)
+    tags, _ = tiff_tags(data)
+    if (pages := count_pages(data)) > 1:
+        logger.warning("%s has %d pages; only the first is read", name, pages)
     if tags.get(277) == 2:
         raise ImageError(
             f"{name} is a grey TIFF with alpha, of which OpenCV would lose the alpha; save it as "

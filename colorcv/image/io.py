@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,14 +18,17 @@ from .._atomic import publish
 from ..errors import ImageError
 from .decoding import ImageFile, decode_image
 from .metadata import Metadata, embed
+from .tiff import set_software
 
 __all__ = [
     "ImageFile",
     "check_output_path",
     "decode_image",
     "encode_image",
+    "read_file",
     "read_image",
     "side_by_side",
+    "write_file",
     "write_image",
 ]
 
@@ -58,6 +61,10 @@ _CODECS = {
 }  # fmt: skip
 
 
+_EXIF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
+_MAX_JPEG_EXIF = 65_527  # bytes: a segment without its length and name
+
+
 def read_image(path: PathLike) -> ImageFile:
     """Read a picture file upright, with its alpha and bit depth.
 
@@ -85,6 +92,17 @@ def read_image(path: PathLike) -> ImageFile:
     decodes it.
     """
     path = Path(path)
+    return decode_image(read_file(path), str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises
+    ------
+    ImageError
+        The file does not exist, is not a regular file, or cannot be read.
+    """
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
         data = path.read_bytes() if is_file else b""
@@ -95,10 +113,12 @@ def read_image(path: PathLike) -> ImageFile:
     if not is_file:
         what = "a folder" if path.is_dir() else "a device or a pipe"
         raise ImageError(f"{path} is {what}, not a picture file")
-    return decode_image(data, str(path))
+    return data
 
 
-def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -> bytes:
+def encode_image(
+    suffix: str, pixels: Array, metadata: Metadata | None = None, *, software: str = ""
+) -> bytes:
     """The bytes of a picture file.
 
     Parameters
@@ -110,6 +130,8 @@ def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -
         BGR or BGRA.
     metadata : Metadata, optional
         Goes into JPEG, PNG and WebP.
+    software : str
+        Written to the EXIF of JPEG, PNG and WebP, or to the TIFF, as the tag Software.
 
     Raises
     ------
@@ -130,11 +152,23 @@ def encode_image(suffix: str, pixels: Array, metadata: Metadata | None = None) -
     if not done:
         raise ImageError(_encode_message(suffix, pixels, ""))
     data = encoded.tobytes()
+    if software and suffix.lower() in (".tif", ".tiff"):
+        data = set_software(data, software)
+    elif software and suffix.lower() in _EXIF_SUFFIXES:
+        metadata = metadata or Metadata()
+        exif = set_software(metadata.exif, software)
+        if len(exif) <= _MAX_JPEG_EXIF:  # a larger block would be dropped from JPEG as a whole
+            metadata = replace(metadata, exif=exif)
     return data if metadata is None else embed(data, metadata)
 
 
 def write_image(
-    path: PathLike, pixels: Array, metadata: Metadata | None = None, *, overwrite: bool = False
+    path: PathLike,
+    pixels: Array,
+    metadata: Metadata | None = None,
+    *,
+    overwrite: bool = False,
+    software: str = "",
 ) -> None:
     """Write a picture file under its name when it is complete, or not at all.
 
@@ -142,7 +176,7 @@ def write_image(
     ----------
     path : path
         Its suffix says the format, as for `encode_image`.
-    pixels, metadata
+    pixels, metadata, software
         As for `encode_image`.
     overwrite : bool
         Whether a file of this name may be replaced.
@@ -154,7 +188,18 @@ def write_image(
     """
     path = Path(path)
     check_output_path(path, overwrite=overwrite)
-    data = encode_image(path.suffix, pixels, metadata)
+    data = encode_image(path.suffix, pixels, metadata, software=software)
+    write_file(path, data, overwrite=overwrite)
+
+
+def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write bytes under their name when they are complete, or not at all.
+
+    Raises
+    ------
+    ImageError
+        The file exists and may not be overwritten, or cannot be written.
+    """
     temp_path = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
     try:
         with temp_path.open("xb") as file:

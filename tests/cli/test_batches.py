@@ -184,3 +184,71 @@ def test_force_and_skip_existing_exclude_each_other() -> None:
     with pytest.raises(SystemExit) as stop:
         run_lite("a.png", "--force", "--skip-existing")
     assert stop.value.code == 2
+
+
+def write_tiff(name: str, count: int) -> list[np.ndarray]:
+    pages = [cv2.resize(grey(number), (40 + number, 30)) for number in range(count)]
+    assert cv2.imwritemulti(name, pages)
+    return pages
+
+
+@pytest.mark.usefixtures("workdir")
+def test_pages_left_out_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.tif", "b.tif"):
+        write_tiff(name, 3)
+    assert run_lite("a.tif", "b.tif") == 0
+    err = capsys.readouterr().err
+    assert "warning: a.tif has 3 pages; only the first is read" in err
+    assert err.count("use --all-pages to colour all pages of a TIFF") == 1
+    assert cv2.imcount("a.color.tif") == 1
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("flags", [[], ["--compare"]])
+def test_all_pages(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pages = write_tiff("scan.tif", 3)
+    assert run_lite("scan.tif", "--all-pages", *flags) == 0
+    assert capsys.readouterr().err == ""
+    is_read, results = cv2.imreadmulti("scan.color.tif", flags=cv2.IMREAD_UNCHANGED)
+    assert is_read
+    assert len(results) == 3
+    for page, result in zip(pages, results, strict=True):
+        expected = colorcv.colorize(page, model="lite", device="cpu")
+        if flags:
+            expected = np.hstack([cv2.cvtColor(page, cv2.COLOR_GRAY2BGR), expected])
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.usefixtures("workdir")
+def test_all_pages_need_a_tiff_output(capsys: pytest.CaptureFixture[str]) -> None:
+    write_tiff("scan.tif", 2)
+    assert run_lite("scan.tif", "--all-pages", "-o", "scan.png") == 1
+    assert "scan.tif: --all-pages writes TIFF only, got -o scan.png" in capsys.readouterr().err
+    write("photo.png")
+    assert run_lite("photo.png", "--all-pages") == 0
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_results_of_an_earlier_run_are_skipped(
+    suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(f"in/a{suffix}")
+    assert run_lite("in", "-o", "in/colored") == 0
+    capsys.readouterr()
+    assert run_lite("in", "-o", "again") == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"again/a{suffix}\n"
+    assert f"skipped in/colored/a{suffix}: result of an earlier run; use --force" in captured.err
+    assert run_lite("in", "-o", "again", "--force") == 0
+    assert len(list(Path("again").rglob("*.*"))) == 2
+    # The only input of a command is coloured whatever wrote it.
+    assert run_lite(f"in/colored/a{suffix}", "-o", f"named{suffix}") == 0
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_folder_of_results_has_nothing_to_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    write("in/a.png")
+    assert run_lite("in", "-o", "out") == 0
+    assert run_lite("out", "-o", "again") == 1
+    assert "nothing to colour" in capsys.readouterr().err
