@@ -15,7 +15,7 @@ from .settings import model_folder
 from .transfer.partial import partial_size
 
 if TYPE_CHECKING:
-    from .transfer.mirrors import Progress
+    from .transfer.response import Progress
 
 __all__ = ["download", "models", "resolve", "verify"]
 
@@ -87,15 +87,14 @@ def resolve(model: str | ModelFiles, *, progress: Progress | None = None) -> Mod
             path: Path = getattr(model, role)
             if not path.is_file():
                 problem = "is not a file" if path.exists() else "does not exist"
-                raise ModelFormatError(f"ModelFiles({role}={str(path)!r}): it {problem}")
+                raise ModelFormatError(f"ModelFiles: {role} {problem}: {path}")
         return model
     entry = _lookup(model)
     missing = [file for file in entry.files if not _is_cached(entry, file)]
     folder = model_folder(entry)
     if missing and entry.bundled:
         raise DownloadError(
-            f"{folder / missing[0].name} is missing, which comes with the package: "
-            "install colorcv again"
+            f"{folder / missing[0].name} is missing from the installed package; reinstall colorcv"
         )
     if missing:
         from .transfer.downloader import download_missing
@@ -154,15 +153,17 @@ def download(model: str = "zhang2016", *, progress: Progress | None = None) -> P
     'lite'
     """
     if not isinstance(model, str):
-        raise OptionError(f"model is {model!r}; only a model that has a name can be downloaded")
+        raise OptionError(f"only models with a name can be downloaded, got {model!r}")
     return resolve(model, progress=progress).caffemodel.parent
 
 
 def _lookup(model: object) -> Model:
     if isinstance(model, str) and model in MODELS:
         return MODELS[model]
-    names = ", ".join(repr(name) for name in MODELS)
-    raise OptionError(f"there is no model {model!r}: take one of {names}, or ModelFiles(...)")
+    names = " or ".join(repr(name) for name in MODELS)
+    if isinstance(model, str):
+        raise OptionError(f"unknown model {model!r}; choose {names}")
+    raise OptionError(f"model must be {names}, or ModelFiles; got {model!r}")
 
 
 def _info(model: Model) -> ModelInfo:
@@ -195,17 +196,17 @@ def _inspect(model: Model, file: ModelFile, *, rehash: bool) -> FileInfo:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            problem = "it is not a regular file"
+            problem = "not a regular file"
         elif rehash:
             problem = _hash_problem(path, file, stamp=not model.bundled)
         elif status.st_size != file.size:
-            problem = f"it has {status.st_size:,} bytes instead of {file.size:,}"
+            problem = f"{status.st_size:,} bytes, expected {file.size:,}"
         elif (read_stamp(path, status) or file.sha256) != file.sha256:
-            problem = "its content is another, as remembered from the last look"
+            problem = "wrong content, as an earlier check found"
     except (FileNotFoundError, NotADirectoryError):
         state = "partial" if partial_size(folder, file) else "absent"
     except OSError as err:
-        problem = f"it cannot be read: {err.strerror or err}"
+        problem = f"cannot be read: {err.strerror or err}"
     if problem:
         state = "wrong"
     return FileInfo(file.name, path, file.size, file.sha256, state, problem)
@@ -219,9 +220,8 @@ def _hash_problem(path: Path, file: ModelFile, *, stamp: bool) -> str:
     with path.open("rb") as stream:
         content = describe_content(stream.read(512))
     return (
-        f"it is {content if content != UNKNOWN else 'another file'} of "
-        f"{path.stat().st_size:,} bytes with "
-        f"sha256 {sha256}, instead of {file.size:,} bytes with sha256 {file.sha256}"
+        f"{content if content != UNKNOWN else 'another file'} of {path.stat().st_size:,} bytes "
+        f"with sha256 {sha256}, expected {file.size:,} bytes with sha256 {file.sha256}"
     )
 
 
@@ -234,7 +234,7 @@ def _is_cached(model: Model, file: ModelFile) -> bool:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            problem = "it is not a regular file"
+            problem = "not a regular file"
         elif status.st_size == file.size and (
             model.bundled or read_stamp(path, status) == file.sha256
         ):
@@ -246,9 +246,11 @@ def _is_cached(model: Model, file: ModelFile) -> bool:
     except OSError as err:
         raise DownloadError(f"{path} cannot be read: {err.strerror or err}") from err
     if problem:
-        raise ChecksumError(
-            f"{path} is not the file of model {model.name!r}: {problem}. It was left alone: "
-            "move it away to have the right one downloaded, or put the right one there"
+        advice = (
+            "reinstall colorcv"
+            if model.bundled
+            else "delete it to have it downloaded again, or replace it with the right file"
         )
+        raise ChecksumError(f"{path} is not the file of model {model.name!r}: {problem}; {advice}")
     logger.info("verified %s", path)
     return True

@@ -61,7 +61,7 @@ def write_stamp(path: Path, status: os.stat_result, sha256: str) -> None:
     try:
         _stamp_path(path).write_text(f"{_signature(status)} {sha256}\n", encoding="ascii")
     except OSError as err:  # in a read-only folder the file is hashed each time
-        logger.debug("cannot remember the hash of %s: %s", path, err)
+        logger.debug("cannot write the stamp of %s: %s", path, err)
 
 
 def read_stamp(path: Path, status: os.stat_result) -> str | None:

@@ -38,8 +38,8 @@ def is_offline() -> bool:
     value = os.environ.get("COLORCV_OFFLINE", "").strip()
     if value.lower() not in _TRUE | _FALSE:
         raise OptionError(
-            f"the environment variable COLORCV_OFFLINE is {value!r}; "
-            "it takes 1, true, yes, on or 0, false, no, off"
+            "the environment variable COLORCV_OFFLINE must be 1, true, yes, on or 0, false, no, "
+            f"off; got {value!r}"
         )
     return value.lower() in _TRUE
 
@@ -62,7 +62,7 @@ def urls_for(file: ModelFile) -> tuple[str, ...]:
         usable = False
     if not usable or parts.query or parts.fragment:
         raise OptionError(
-            f"the environment variable COLORCV_MIRROR is {base!r}; it takes a base address such "
-            "as https://example.org/models, where the files lie under their own names"
+            "the environment variable COLORCV_MIRROR must be a base URL such as "
+            f"https://example.org/models, to which file names are appended; got {base!r}"
         )
     return (f"{base.rstrip('/')}/{quote(file.name)}", *file.urls)

@@ -119,18 +119,18 @@ def test_a_damaged_package_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     name = MODELS["lite"].caffemodel.name
     (folder / name).write_bytes(b"short")
     assert state_of("lite") == "wrong"
-    with pytest.raises(ChecksumError, match=re.escape(name)):
+    with pytest.raises(ChecksumError, match=re.escape(name) + ".*; reinstall colorcv$"):
         resolve("lite")
     (folder / name).unlink()
     assert state_of("lite") == "wrong"
-    with pytest.raises(DownloadError, match="install colorcv again"):
+    with pytest.raises(DownloadError, match="reinstall colorcv"):
         resolve("lite")
 
 
 @pytest.mark.parametrize("model", ["zhang2017", "", "LITE", "../lite", None, 3, Path("lite")])
 @pytest.mark.parametrize("function", [resolve, verify, download])
 def test_an_unknown_model_is_an_error_with_the_known_names(function: object, model: object) -> None:
-    with pytest.raises(OptionError, match=r"'zhang2016', 'lite'|has a name"):
+    with pytest.raises(OptionError, match=r"'zhang2016' or 'lite'|with a name"):
         function(model)  # type: ignore[operator]
 
 
@@ -246,7 +246,7 @@ def test_verify_reports_problems_without_raising(folder: Path) -> None:
     states = {info.name: (info.state, info.problem) for info in verify(NAME)}
     assert states == {
         "small.prototxt": ("absent", ""),
-        "centers.npy": ("wrong", "it is not a regular file"),
+        "centers.npy": ("wrong", "not a regular file"),
         WEIGHTS: ("partial", ""),
     }
     with pytest.raises(ChecksumError, match="not a regular file"):
@@ -260,7 +260,7 @@ def test_an_unreadable_file_is_reported(folder: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert {info.problem for info in verify(NAME)} == {"it cannot be read: Permission denied"}
+    assert {info.problem for info in verify(NAME)} == {"cannot be read: Permission denied"}
     with pytest.raises(DownloadError, match="cannot be read: Permission denied") as caught:
         resolve(NAME)
     assert not isinstance(caught.value, ChecksumError)
@@ -317,7 +317,7 @@ def test_an_invalid_offline_value_is_an_error(
 ) -> None:
     monkeypatch.setenv("COLORCV_OFFLINE", value)
     (folder / WEIGHTS).unlink()
-    with pytest.raises(OptionError, match=f"COLORCV_OFFLINE is '{value}'"):
+    with pytest.raises(OptionError, match=f"COLORCV_OFFLINE must be 1, .*; got '{value}'"):
         resolve(NAME)
 
 
@@ -331,7 +331,9 @@ def test_an_invalid_mirror_is_an_error(
     monkeypatch.setenv("COLORCV_OFFLINE", "")
     monkeypatch.setenv("COLORCV_MIRROR", value)
     (folder / WEIGHTS).unlink()
-    with pytest.raises(OptionError, match="COLORCV_MIRROR is " + re.escape(repr(value))):
+    with pytest.raises(
+        OptionError, match="COLORCV_MIRROR must be .* got " + re.escape(repr(value))
+    ):
         resolve(NAME)
 
 
@@ -342,7 +344,7 @@ def test_an_old_opencv_is_an_error_before_the_first_byte(
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
     monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(__version__=version))
     (folder / WEIGHTS).unlink()
-    with pytest.raises(DownloadError, match=rf"OpenCV 4\.10 or newer, and this is {version}"):
+    with pytest.raises(DownloadError, match=rf"OpenCV 4\.10 or newer, got {version}"):
         resolve(NAME)
 
 

@@ -144,9 +144,13 @@ def test_the_partial_file_of_a_running_process_is_left_alone(
 
 
 def test_waiting_for_a_process_that_hangs_ends(
-    folder: Path, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    server: FaultyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(locks, "NOTICE_AFTER_S", 0.1)
     write_small_files(folder)
     register({WEIGHTS: [server.url("correct", WEIGHTS)]})
     seen: list[int] = []
@@ -158,6 +162,11 @@ def test_waiting_for_a_process_that_hangs_ends(
     assert (folder / WEIGHTS).read_bytes() == CONTENT
     assert seen[0] == 1000  # progress of the other process, while waiting for it
     assert seen[-1] == SIZE
+    assert caplog.messages == [
+        f"waiting for another process that downloads to {folder}",
+        f"the process that downloads to {folder} has made no progress for 0 s; downloading here "
+        "too",
+    ]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")

@@ -14,14 +14,20 @@ from ..hashes import write_stamp
 from ..registry import Model, ModelFile
 from ..settings import is_offline, model_folder, urls_for
 from .locks import lock_folder
-from .mirrors import AllMirrorsFailed, Progress, fetch
+from .mirrors import AllMirrorsFailed, fetch
 from .partial import DiskError, PartialFile, disk_errors, partial_size, remove_stale
+from .response import Progress
 
 __all__ = ["download_missing"]
 
 logger = logging.getLogger("colorcv")
 
 MIN_OPENCV = (4, 10)
+_TRY_AGAIN = "check the network and the proxy settings (HTTPS_PROXY), or try again later"
+_SET_MIRROR = "set COLORCV_MIRROR to a base URL that has the files"
+_SET_HOME = "set COLORCV_HOME to a folder with more space that can be written"
+_BY_HAND = "put the missing files into that folder by hand; they are verified there"
+_USE_LITE = 'pass model="lite": the small model is bundled with the package'
 
 
 def download_missing(
@@ -51,9 +57,8 @@ def download_missing(
     """
     folder = model_folder(model)
     if is_offline():
-        names = ", ".join(file.name for file in missing)
         raise _unavailable(
-            model, f"{names}: the environment variable COLORCV_OFFLINE forbids to download"
+            model, "downloads are disabled by COLORCV_OFFLINE (unset it to allow them)"
         )
     urls = {file.name: urls_for(file) for file in missing}
     _check_opencv(model)
@@ -70,7 +75,7 @@ def download_missing(
                 remove_stale(folder, file)
     except DiskError as err:
         received = sum(partial_size(folder, file) for file in missing)
-        raise _unavailable(model, str(err), received=received) from err.__cause__
+        raise _unavailable(model, str(err), _SET_HOME, received=received) from err.__cause__
 
 
 def _download_file(
@@ -83,27 +88,26 @@ def _download_file(
             fetch(file, partial, urls, user_agent=f"colorcv/{__version__}", progress=progress)
         except AllMirrorsFailed as failed:
             tried = "".join(f"\n  {url}: {reason}" for url, reason in failed.reasons)
-            what = f"{file.name} ({_format_size(file.size)}) could not be downloaded{tried}"
-            raise _unavailable(model, what, received=partial.size) from None
+            reason = f"{file.name} ({_format_size(file.size)}) could not be downloaded:{tried}"
+            raise _unavailable(
+                model, reason, _TRY_AGAIN, _SET_MIRROR, received=partial.size
+            ) from None
         write_stamp(path, partial.commit(path), file.sha256)
 
 
-def _unavailable(model: Model, what: str, *, received: int = 0) -> DownloadError:
-    """Build the error that gives the reason and every way to get the model."""
+def _unavailable(model: Model, reason: str, *advice: str, received: int = 0) -> DownloadError:
+    """Build the error that gives the reason, what is missing, and every way to get the model."""
     folder = model_folder(model)
     missing = [file for file in model.files if not os.path.lexists(folder / file.name)]
-    lines = [f"model {model.name!r} is not available: {what}"]
-    if received:
-        lines.append(
-            f"{_format_size(received)} of it are here already; the next try goes on from there."
-        )
     names = ", ".join(f"{file.name} ({_format_size(file.size)})" for file in missing)
-    lines.append(
-        f"To go on: put by hand into {folder} what is missing ({names}; it is verified "
-        "there); or set COLORCV_MIRROR to a base address that has it; or set COLORCV_HOME to "
-        'another folder; or use model="lite" (--model lite), which comes with the package and '
-        "needs no download."
-    )
+    ways = [*advice, _BY_HAND, _USE_LITE]
+    lines = [
+        f"model {model.name!r} is not available: {reason}",
+        *([f"{_format_size(received)} are kept; the next download resumes there"] * (received > 0)),
+        f"Missing in {folder}: {names}",
+        "What you can do:",
+        *(f"  - {way}" for way in ways),
+    ]
     return DownloadError("\n".join(lines))
 
 
@@ -118,9 +122,7 @@ def _check_opencv(model: Model) -> None:
     from ..._opencv import opencv_version
 
     if (0, 0) < opencv_version() < MIN_OPENCV:  # (0, 0): a build with another kind of version
-        raise DownloadError(
-            f"{advice}, and this is {cv2.__version__}: pip install --upgrade opencv-python"
-        )
+        raise DownloadError(f"{advice}, got {cv2.__version__}: pip install --upgrade opencv-python")
 
 
 def _check_space(model: Model, missing: list[ModelFile]) -> None:
@@ -130,7 +132,10 @@ def _check_space(model: Model, missing: list[ModelFile]) -> None:
         free = shutil.disk_usage(folder).free
     if free < needed:
         raise _unavailable(
-            model, f"{folder} has {_format_size(free)} free, and {_format_size(needed)} are needed"
+            model,
+            f"not enough disk space in {folder}: {_format_size(needed)} needed, "
+            f"{_format_size(free)} free",
+            _SET_HOME,
         )
 
 

@@ -8,23 +8,28 @@ caller for days. Here the request runs in a thread of its own, and the caller wa
 from __future__ import annotations
 
 import http.client
+import logging
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3.exceptions
 
-__all__ = ["HTTPStream", "TransferError"]
+__all__ = ["HTTPStream", "TransferError", "redact_url"]
+
+logger = logging.getLogger("colorcv")
 
 CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0
-STALL_TIMEOUT_S = 60.0
+STALL_TIMEOUT_S = 30.0  # without a byte
+NOTICE_AFTER_S = 5.0  # without a byte, before the wait is logged
 MAX_REDIRECTS = 8
 CHUNK_BYTES = 1 << 16
+_POLL_INTERVAL_S = 0.5  # Windows handles Ctrl-C only between the waits for a queue
 
 # ValueError: requests passes some malformed URLs on as such (UnicodeError is a ValueError).
 _NETWORK_ERRORS = (
@@ -45,19 +50,34 @@ class TransferError(Exception):
     reason : str
     retryable : bool
         True if another attempt may succeed.
+    idle_s : float
+        Seconds without data before the failure.
     """
 
-    def __init__(self, reason: str, *, retryable: bool) -> None:
+    def __init__(self, reason: str, *, retryable: bool, idle_s: float = 0.0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
+        self.idle_s = idle_s
 
 
 class HTTPStream:
-    """A GET request in a background thread, whose response and body arrive through a queue."""
+    """A GET request in a background thread, whose response and body arrive through a queue.
 
-    def __init__(self, session: requests.Session, url: str, headers: dict[str, str]) -> None:
+    Parameters
+    ----------
+    session : requests.Session
+    url : str
+    headers : dict of str to str
+    timeout_s : float
+        Longest wait for the response and for each piece of its body, in seconds.
+    """
+
+    def __init__(
+        self, session: requests.Session, url: str, headers: dict[str, str], *, timeout_s: float
+    ) -> None:
         self._session, self._url, self._headers = session, url, headers
+        self._timeout_s = timeout_s
         self._queue: queue.Queue[requests.Response | bytes | BaseException] = queue.Queue(4)
         self._closed = threading.Event()
 
@@ -76,31 +96,50 @@ class HTTPStream:
 
     def response(self) -> requests.Response:
         """Return the final response, after redirects, for its status and headers."""
-        item = self._next()
+        item = self._next("response")
         assert isinstance(item, requests.Response)
         return item
 
     def iter_raw(self) -> Iterator[bytes]:
         """Yield the body as it was sent, without decoding."""
         while True:
-            item = self._next()
+            item = self._next("data")
             assert isinstance(item, bytes)
             if not item:
                 return
             yield item
 
-    def _next(self) -> requests.Response | bytes:
-        try:
-            item = self._queue.get(timeout=STALL_TIMEOUT_S)
-        except queue.Empty:
-            raise TransferError(f"nothing came for {STALL_TIMEOUT_S:g} s", retryable=True) from None
+    def _next(self, awaited: str) -> requests.Response | bytes:
+        start = time.monotonic()
+        item = self._wait(awaited, start)
+        if isinstance(item, TransferError):
+            raise item
         if isinstance(item, _NETWORK_ERRORS):
             # A malformed URL or an invalid certificate will be the same at the next attempt.
             retryable = not isinstance(item, (ValueError, requests.exceptions.SSLError))
-            raise TransferError(_root_cause(item), retryable=retryable) from item
+            idle_s = time.monotonic() - start
+            raise TransferError(_root_cause(item), retryable=retryable, idle_s=idle_s) from item
         if isinstance(item, BaseException):
             raise item
         return item
+
+    def _wait(self, awaited: str, start: float) -> requests.Response | bytes | BaseException:
+        is_logged = False
+        while True:
+            remaining_s = start + self._timeout_s - time.monotonic()
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=max(0.0, min(remaining_s, _POLL_INTERVAL_S)))
+            idle_s = time.monotonic() - start
+            if idle_s >= self._timeout_s:
+                raise TransferError(
+                    f"no {awaited} for {self._timeout_s:.3g} s", retryable=True, idle_s=idle_s
+                )
+            if idle_s >= NOTICE_AFTER_S and not is_logged:
+                is_logged = True
+                logger.warning(
+                    "no %s from %s for %.2g s; waiting up to %.2g s",
+                    awaited, redact_url(self._url), idle_s, self._timeout_s,
+                )  # fmt: skip
 
     def _run(self) -> None:
         try:
@@ -128,42 +167,52 @@ class HTTPStream:
 
     def _open(self) -> requests.Response:
         url = self._url
+        # Longer than the caller's own limit, which gives the better message: this one only lets the
+        # thread end.
+        read_timeout_s = self._timeout_s + 5.0
         for _ in range(MAX_REDIRECTS + 1):
             if urlsplit(url).scheme not in ("http", "https"):
                 raise TransferError(
-                    f"leads to {url[:200]}: neither http nor https", retryable=False
+                    f"unsupported URL {url[:200]}: only http and https are allowed",
+                    retryable=False,
                 )
             response = self._session.get(
                 url,
                 headers=self._headers,
                 stream=True,
                 allow_redirects=False,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
             )
             target = self._session.get_redirect_target(response)
             if target is None:
                 return response
             response.close()
             url = urljoin(url, target)
-        raise TransferError(f"redirects more than {MAX_REDIRECTS} times", retryable=False)
+        raise TransferError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
+
+
+def redact_url(url: str) -> str:
+    """Remove user name and password from a URL."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _root_cause(error: BaseException) -> str:
     """Return the text of the innermost error; requests and urllib3 wrap it several times."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
-        return f"no answer within {READ_TIMEOUT_S:g} s"
     chain = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(inner)
     if any(isinstance(each, _INCOMPLETE_READS) for each in chain):
-        return "the connection was cut"
+        return "the server closed the connection"
     root = next(each for each in reversed(chain) if isinstance(each, _NETWORK_ERRORS))
     text = (root.strerror if isinstance(root, OSError) else None) or str(root)
     text = " ".join(text.split())[:200] or type(root).__name__
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy failed: {text}"
+        return f"proxy error: {text}"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"the secure connection failed: {text}"
+        if "certificate" in text.lower():
+            text += " (if a proxy replaces certificates, set REQUESTS_CA_BUNDLE to its CA file)"
+        return f"TLS error: {text}"
     return text

@@ -20,9 +20,10 @@ logger = logging.getLogger("colorcv")
 
 LOCK_NAME = ".lock"
 POLL_INTERVAL_S = 0.1
-# Longer than a running download can go without a byte: http.STALL_TIMEOUT_S and the longest pause
-# between attempts.
-LOCK_TIMEOUT_S = 150.0
+# Longer than a running download usually goes without a byte: http.STALL_TIMEOUT_S and the longest
+# pause between attempts.
+LOCK_TIMEOUT_S = 100.0
+NOTICE_AFTER_S = 5.0  # without progress, before the wait is logged
 
 if sys.platform == "win32":
     import msvcrt
@@ -85,7 +86,7 @@ def lock_folder(folder: Path, poll: Callable[[], int]) -> Iterator[None]:
         # Read-only, so that users who share the folder need no write permission for this file.
         fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CREAT, 0o666)
     except OSError as err:
-        logger.info("no lock in %s (%s): going on without", folder, err)
+        logger.info("cannot create a lock file in %s (%s); downloading without a lock", folder, err)
         yield
         return
     try:
@@ -97,14 +98,20 @@ def lock_folder(folder: Path, poll: Callable[[], int]) -> Iterator[None]:
 
 
 def _wait_for(fd: int, folder: Path, poll: Callable[[], int]) -> None:
-    before, since = -1, time.monotonic()
+    before, since, is_logged = -1, time.monotonic(), False
     while (locked := lock(fd)) is False:
-        received = poll()
+        received, now = poll(), time.monotonic()
         if received != before:
-            before, since = received, time.monotonic()
-        elif time.monotonic() - since > LOCK_TIMEOUT_S:
-            logger.warning("whoever downloads into %s stands still: going on by ourselves", folder)
+            before, since = received, now
+        elif now - since > LOCK_TIMEOUT_S:
+            logger.warning(
+                "the process that downloads to %s has made no progress for %.0f s; downloading "
+                "here too", folder, LOCK_TIMEOUT_S,
+            )  # fmt: skip
             return
+        elif now - since > NOTICE_AFTER_S and not is_logged:
+            is_logged = True
+            logger.warning("waiting for another process that downloads to %s", folder)
         time.sleep(POLL_INTERVAL_S)
     if locked is None:
-        logger.info("no file locks in %s: going on without", folder)
+        logger.info("the file system of %s has no file locks; downloading without a lock", folder)

@@ -171,7 +171,10 @@ def _adopt(folder: Path, file: ModelFile, target: Path) -> int | None:
             if sys.platform != "win32":
                 os.close(fd)
             continue
-        return os.open(target, _FLAGS) if sys.platform == "win32" else fd
+        if sys.platform == "win32":
+            fd = os.open(target, _FLAGS)
+            lock(fd)
+        return fd
     return None
 
 
