@@ -1,138 +1,229 @@
-"""A small web app: drop a photo, watch it gain colour, download it.
+"""A small web app: drop photos, see them in colour behind a slider, download them.
 
-    waitress-serve --listen=127.0.0.1:8080 app:app
+    python app.py [--listen 127.0.0.1:8080]
 
-One process: the queue lives in its memory. One picture is coloured at a time, the others wait,
-and the page goes on answering. For the open internet put it behind a server that speaks TLS.
+One process, since uploads stay in its memory and never touch the disk. The network colours one
+photo at a time; a slider needs no network, so it redraws at once. For the open internet put it
+behind a server that speaks TLS and limits requests by visitor.
 """
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
-import secrets
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from io import BytesIO
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 MAX_MP = int(os.environ.get("COLORCV_APP_MEGAPIXELS", "40"))
 MAX_MB = int(os.environ.get("COLORCV_APP_MEGABYTES", "25"))
-# OpenCV reads this limit when it is loaded, and refuses larger pictures by their header, before
-# anything is unpacked.
+MEMORY_MB = int(os.environ.get("COLORCV_APP_MEMORY_MB", "500"))
+MINUTES = float(os.environ.get("COLORCV_APP_MINUTES", "30"))
+# Larger images are refused by their header. OpenCV reads its limit when it is imported.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_MP * 1_000_000)
+os.environ["COLORCV_MAX_PIXELS"] = str(MAX_MP * 1_000_000)
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from flask import Flask, abort, jsonify, render_template, request  # noqa: E402
+from flask import Flask, Request, abort, jsonify, render_template, request, send_file  # noqa: E402
+from sessions import Session, Sessions  # noqa: E402
 from werkzeug.exceptions import HTTPException  # noqa: E402
 
 import colorcv  # noqa: E402
 
-WAITING_MOST, KEPT_MOST = 8, 24  # photos in the queue, and in memory with their results
+MAX_WAITING = 8  # photos in the queue
+MAX_DOWNLOADS = 2  # at full size at the same time: each takes some 10 bytes a pixel
+MAX_BODY = MAX_MB * 1_000_000 + 10_000  # the photo and its form
+# Bounds on slow visitors. A connection without traffic for 20 seconds is closed; until then it
+# holds one of 1000 places, where waitress' default of 100 locks everybody out.
+SERVER = {
+    "threads": 8,
+    "connection_limit": 1000,
+    "channel_timeout": 20,
+    "cleanup_interval": 5,
+    "asyncore_use_poll": True,  # select() ends at 1024 file descriptors
+    "max_request_body_size": MAX_BODY,  # refused by its header, before a byte is read
+    "inbuf_overflow": MAX_BODY + 1,  # below it waitress keeps a request in memory
+    "ident": None,
+}
 
 
-@dataclass
-class Photo:
-    """One upload on its way: waiting, done or failed; before and after are JPEGs."""
+class InMemoryRequest(Request):
+    """A request whose uploads are never spooled to temporary files."""
 
-    name: str
-    state: str = "waiting"
-    error: str = ""
-    before: bytes = b""
-    after: bytes = b""
+    def _get_file_stream(self, *_args: object, **_kwargs: object) -> BytesIO:
+        return BytesIO()
 
 
 app = Flask(__name__)
-app.config["MAX_CONTENT_LENGTH"] = MAX_MB * 1_000_000 + 10_000  # the photo and its form
-photos: dict[str, Photo] = {}  # the oldest first
-lock = threading.Lock()
+app.request_class = InMemoryRequest
+app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+sessions = Sessions(MEMORY_MB * 1_000_000, MINUTES * 60)
 queue = ThreadPoolExecutor(1)
+waiting: list[Session] = []  # the next first
+lock = threading.Lock()  # of `waiting` and `colorizers`
+colorizers: dict[str, colorcv.Colorizer] = {}
+downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
 
 def models() -> list[str]:
-    """The models whose files are here: no visitor starts a download."""
+    """Return the models whose files are here: no visitor starts a download."""
     return [model.name for model in colorcv.models() if model.state in ("ready", "bundled")]
 
 
-def color(photo: Photo, upload: bytes, model: str, saturation: float) -> None:
-    """Colour one upload; runs in the queue's only thread."""
+def predict(session: Session, model: str) -> None:
+    """Run the network on one upload; called in the queue's only thread."""
     try:
-        before = decode(upload)
-        after = colorcv.colorize(before, model=model, saturation=saturation)
-        photo.before, photo.after = (cv2.imencode(".jpg", p)[1].tobytes() for p in (before, after))
-        photo.state = "done"
-    except colorcv.ColorcvError as err:
-        photo.error, photo.state = f"{photo.name}: {err}", "failed"
+        if model not in colorizers:
+            colorizers[model] = colorcv.Colorizer(model)
+        session.predict(colorizers[model])
+        session.state = "done"
+    except colorcv.ImageError as err:
+        session.state, session.error = "failed", f"{session.name}: {explain(err, session)}"
     except Exception:
-        app.logger.exception("a photo could not be coloured")
-        photo.error, photo.state = f"{photo.name}: something went wrong here", "failed"
+        app.logger.exception("an upload could not be coloured")
+        session.state, session.error = "failed", f"{session.name}: something went wrong here"
+    with lock:
+        waiting.remove(session)
+    if session.state == "failed":
+        session.upload = b""
+    sessions.trim()
 
 
-def decode(upload: bytes) -> np.ndarray:
-    """The picture upright, (H, W, 3) uint8, BGR."""
-    try:
-        picture = cv2.imdecode(np.frombuffer(upload, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as err:
-        raise colorcv.ImageError(f"over {MAX_MP} megapixels, or damaged") from err
-    if picture is None:
-        raise colorcv.ImageError("not a picture that can be read here")
-    return picture
+def explain(err: colorcv.ImageError, session: Session) -> str:
+    """Say for a visitor what the library says for a programmer."""
+    if not session.upload:
+        return "the file is empty"
+    if "MAX_PIXELS" in str(err) or "MAX_IMAGE_PIXELS" in str(err):
+        return f"over {MAX_MP} megapixels"
+    return "not an image that can be read here, or damaged"
 
 
-def count_waiting(some: Iterable[Photo]) -> int:
-    return sum(photo.state == "waiting" for photo in some)
+def enqueue(session: Session, model: str) -> None:
+    with lock:
+        if len(waiting) >= MAX_WAITING:
+            abort(503, "many photos are waiting already; try again in a minute")
+        waiting.append(session)
+    session.state, session.error = "waiting", ""
+    queue.submit(predict, session, model)
+
+
+def requested_model() -> str:
+    model = request.form.get("model")
+    if model not in models():
+        abort(400, f"there is no model {model!r} here")
+    return model
+
+
+def requested_saturation() -> float:
+    saturation = request.args.get("saturation", -1.0, type=float)
+    if not 0 <= saturation <= 3:  # nor is NaN
+        abort(400, "saturation must be between 0 and 3")
+    return saturation
+
+
+def find(key: str, *, state: str | None = None) -> Session:
+    session = sessions.get(key)
+    if session is None or (state and session.state != state):
+        abort(404, "this photo is not here any more; please send it again")
+    return session
+
+
+@app.before_request
+def refuse_other_sites() -> None:
+    """Another site's page must not make a visitor's browser upload or delete here."""
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    origin = request.headers.get("Origin")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none") or (
+        origin and urlsplit(origin).netloc != request.host
+    ):
+        abort(403, "requests from other sites are not accepted")
 
 
 @app.get("/")
 def show_page():
-    return render_template("page.html", models=models(), max_mb=MAX_MB, max_mp=MAX_MP)
+    return render_template("page.html", models=models(), max_mb=MAX_MB, max_mp=MAX_MP,
+                           minutes=f"{MINUTES:g}")  # fmt: skip
 
 
 @app.post("/photos")
 def add_photo():
+    model = requested_model()
     upload = request.files.get("photo")
     if upload is None or not upload.filename:
-        abort(400, "no photo came with the form")
-    model = request.form.get("model")
-    if model not in models():
-        abort(400, f"there is no model {model!r} here")
-    saturation = request.form.get("saturation", -1.0, type=float)
-    if not 0 <= saturation <= 3:  # nor is NaN
-        abort(400, "saturation is a number from 0 to 3")
-    photo, key = Photo(upload.filename), secrets.token_urlsafe(16)
-    with lock:
-        if count_waiting(photos.values()) >= WAITING_MOST:
-            abort(503, "many photos are waiting already; try again in a minute")
-        while len(photos) >= KEPT_MOST:
-            del photos[next(iter(photos))]
-        photos[key] = photo
-        queue.submit(color, photo, upload.read(), model, saturation)
+        abort(400, "there is no photo in the form")
+    session = Session(upload.filename, upload.read())
+    if not session.upload:
+        abort(400, f"{session.name}: the file is empty")
+    enqueue(session, model)
+    return jsonify(id=sessions.add(session)), 202
+
+
+@app.post("/photos/<key>/model")
+def change_model(key: str):
+    session = find(key, state="done")
+    enqueue(session, requested_model())
     return jsonify(id=key), 202
 
 
 @app.get("/photos/<key>")
 def show_state(key: str):
+    session = find(key)
     with lock:
-        photo = photos.get(key) or abort(404, "this photo is not here any more")
-        ahead = count_waiting(list(photos.values())[: list(photos).index(key)])
-    return jsonify(state=photo.state, ahead=ahead, error=photo.error)
+        ahead = waiting.index(session) if session in waiting else 0
+    width, height = session.size_wh
+    return jsonify(
+        state=session.state, ahead=ahead, error=session.error, width=width, height=height
+    )
 
 
-@app.get("/photos/<key>/<any(before, after):which>.jpg")
-def show_picture(key: str, which: str):
-    photo = photos.get(key)
-    if photo is None or photo.state != "done":
-        abort(404, "this photo is not here")
-    return app.response_class(getattr(photo, which), mimetype="image/jpeg")
+@app.delete("/photos/<key>")
+def delete_photo(key: str):
+    if not sessions.remove(key):
+        abort(404, "this photo is not here any more")
+    return "", 204
+
+
+@app.get("/photos/<key>/before.jpg")
+def show_before(key: str):
+    return app.response_class(find(key, state="done").before, mimetype="image/jpeg")
+
+
+@app.get("/photos/<key>/after.jpg")
+def show_after(key: str):
+    preview = find(key, state="done").render_preview(requested_saturation())
+    return app.response_class(preview, mimetype="image/jpeg")
+
+
+@app.get("/photos/<key>/result.<any(jpg, png):suffix>")
+def download(key: str, suffix: str):
+    session, saturation = find(key, state="done"), requested_saturation()
+    if not downloads.acquire(timeout=20):
+        abort(503, "many photos are being downloaded; try again in a minute")
+    try:
+        result = session.render(suffix, saturation, deep=request.args.get("depth") == "16")
+    finally:
+        downloads.release()
+    # The visitor's own name, without folders and control characters; Werkzeug quotes the rest.
+    name = PurePosixPath(session.name.replace("\\", "/")).stem
+    name = "".join(char for char in name if char.isprintable())[:100] or "photo"
+    return send_file(
+        BytesIO(result),
+        mimetype="image/jpeg" if suffix == "jpg" else "image/png",
+        as_attachment=True,
+        download_name=f"{name}.color.{suffix}",
+    )
 
 
 @app.get("/health")
 def health():
-    return jsonify(status="ok", waiting=count_waiting(list(photos.values())), models=models())
+    return jsonify(status="ok", waiting=len(waiting), photos=sessions.count(), models=models())
 
 
 @app.errorhandler(HTTPException)
-def explain(err: HTTPException):
+def show_error(err: HTTPException):
     text = f"over {MAX_MB} megabytes" if err.code == 413 else err.description
     return jsonify(error=text), err.code
 
@@ -141,4 +232,29 @@ def explain(err: HTTPException):
 def harden(response):
     response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if request.endpoint != "static":
+        response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def main() -> None:
+    from waitress import serve
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
+    options = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("waitress").setLevel(logging.INFO)
+
+    def forget_old_uploads() -> None:
+        while not stop.wait(15):
+            sessions.trim()
+
+    stop = threading.Event()
+    threading.Thread(target=forget_old_uploads, daemon=True).start()
+    serve(app, listen=options.listen, **SERVER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Uploads in memory: what is kept of each, and how much of all of them together."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+import colorcv
+from colorcv.color.lab import upsample_chroma
+from colorcv.frames import predict_chroma
+from colorcv.image.source import SourceImage
+
+PREVIEW_SIDE = 1600  # pixels, the longest side of what the page shows
+ENCODE = {
+    "jpg": [cv2.IMWRITE_JPEG_QUALITY, 92],
+    "png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
+}
+
+
+@dataclass(eq=False)  # sessions are told apart by identity
+class Session:
+    """One upload and what the network predicted for it, so that a slider needs no network.
+
+    The file's bytes are kept rather than its pixels: they are some twenty times smaller, and
+    only a download needs the image at full size.
+    """
+
+    name: str
+    upload: bytes
+    state: str = "waiting"  # or "done", "failed"
+    error: str = ""
+    size_wh: tuple[int, int] = (0, 0)
+    preview: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    chroma: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2), np.float32))
+    before: bytes = b""
+    used: float = field(default_factory=time.monotonic)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(map(len, (self.upload, self.before))) + self.preview.nbytes + self.chroma.nbytes
+
+    def predict(self, colorizer: colorcv.Colorizer) -> None:
+        """Read the upload, ask the network, and keep what the page shows before and after."""
+        image = SourceImage(self.upload)
+        lightness = image.lightness_at(colorizer.input_hw)
+        self.chroma = upsample_chroma(predict_chroma(colorizer, lightness), lightness)
+        if not self.before:
+            pixels = image.colored(self.chroma, saturation=0)
+            height, width = pixels.shape[:2]
+            self.size_wh = width, height
+            scale = min(1, PREVIEW_SIDE / max(width, height))
+            small_wh = max(1, round(width * scale)), max(1, round(height * scale))
+            self.preview = eight_bits(cv2.resize(pixels, small_wh, interpolation=cv2.INTER_AREA))
+            self.before = encode(self.preview, "jpg")
+
+    def render_preview(self, saturation: float) -> bytes:
+        """Return the preview in colour as JPEG."""
+        image = SourceImage(self.preview)
+        return encode(image.colored(self.chroma, saturation=saturation), "jpg")
+
+    def render(self, suffix: str, saturation: float, *, deep: bool) -> bytes:
+        """Return the result at full size as JPEG or PNG; `deep` is 16 bits per channel."""
+        image = SourceImage(self.upload)
+        if deep:
+            pixels = image.colored(self.chroma, saturation=0)
+            if pixels.dtype == np.uint8:
+                image = SourceImage(pixels.astype(np.uint16) * 257)
+        colored = image.colored(self.chroma, saturation=saturation)
+        return encode(colored if deep else eight_bits(colored), suffix)
+
+
+def eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Return 8 bits per channel, rounded."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    full = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    return np.clip(np.rint(pixels * (255 / full)), 0, 255).astype(np.uint8)
+
+
+def encode(pixels: np.ndarray, suffix: str) -> bytes:
+    """Return a JPEG without alpha, or a PNG."""
+    if pixels.dtype.kind == "f":
+        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+    if suffix == "jpg":
+        pixels = pixels[..., :3]
+    return cv2.imencode(f".{suffix}", pixels, ENCODE[suffix])[1].tobytes()
+
+
+class Sessions:
+    """The sessions by their keys; the longest unused go first, by memory and by age."""
+
+    def __init__(self, max_bytes: int, max_age_s: float) -> None:
+        self.max_bytes, self.max_age_s = max_bytes, max_age_s
+        self.lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}  # the longest unused first
+
+    def add(self, session: Session) -> str:
+        key = secrets.token_urlsafe(16)
+        with self.lock:
+            self._sessions[key] = session
+        self.trim()
+        return key
+
+    def get(self, key: str) -> Session | None:
+        with self.lock:
+            session = self._sessions.pop(key, None)
+            if session is not None:
+                session.used = time.monotonic()
+                self._sessions[key] = session
+            return session
+
+    def remove(self, key: str) -> bool:
+        with self.lock:
+            return self._sessions.pop(key, None) is not None
+
+    def trim(self) -> None:
+        """Drop what is too old, and the longest unused until the rest fits into the memory."""
+        with self.lock:
+            total = sum(session.nbytes for session in self._sessions.values())
+            oldest = time.monotonic() - self.max_age_s
+            for key, session in list(self._sessions.items()):
+                if session.state == "waiting":
+                    continue
+                if session.used < oldest or total > self.max_bytes:
+                    total -= session.nbytes
+                    del self._sessions[key]
+
+    def count(self) -> int:
+        with self.lock:
+            return len(self._sessions)
