@@ -32,21 +32,21 @@ class Network(nn.Module):
         self.input_size = 0
         channels: dict[str, int] = {}
         for layer in prototxt.parse(text, "the prototxt").messages("layer"):
-            kind, name = layer.strings("type")[0], layer.strings("name")[0]
-            bottoms, top = layer.strings("bottom"), layer.strings("top")[0]
+            kind, name, top = (layer.string(field) for field in ("type", "name", "top"))
+            bottoms = layer.strings("bottom")
             if kind == "Input":
-                shape = layer.messages("input_param")[0].messages("shape")[0]
-                self.input_size = int(shape.fields["dim"][-1])
+                shape = layer.message("input_param").message("shape")
+                self.input_size = shape.integers("dim")[-1]
                 channels[top] = 1
                 self._input = top
             elif name == f"{HEAD}_rh":
-                filler = layer.messages("scale_param")[0].messages("filler")[0]
-                self.temperature = 1 / float(filler.fields["value"][0])
+                scale = layer.message("scale_param").message("filler").number("value")
+                self.temperature = 1 / scale if scale else 0.0
                 break
             elif kind in ("Convolution", "Deconvolution"):
-                given = layer.messages("convolution_param")[0].fields
+                given = layer.message("convolution_param")
                 self.convolutions[name] = _convolution(kind, channels[bottoms[0]], given)
-                channels[top] = int(given["num_output"][0])
+                channels[top] = given.integer("num_output")
                 self._steps.append(("convolution", name, bottoms, top))
             elif kind == "ReLU":
                 channels[top] = channels[bottoms[0]]
@@ -99,20 +99,17 @@ class Network(nn.Module):
             self.convolutions[name].requires_grad_(False)
 
 
-def _convolution(kind: str, inputs: int, given: dict) -> nn.Module:
-    def number(name: str, default: int) -> int:
-        return int(given.get(name, [default])[0])
-
+def _convolution(kind: str, inputs: int, given: prototxt.Message) -> nn.Module:
     module = nn.Conv2d if kind == "Convolution" else nn.ConvTranspose2d
     return module(
         inputs,
-        number("num_output", 0),
-        number("kernel_size", 1),
-        stride=number("stride", 1),
-        padding=number("pad", 0),
-        dilation=number("dilation", 1),
-        groups=number("group", 1),
-        bias=given.get("bias_term", [True])[0] not in (False, "false"),
+        given.integer("num_output"),
+        given.integer("kernel_size"),
+        stride=given.integer("stride", 1),
+        padding=given.integer("pad", 0),
+        dilation=given.integer("dilation", 1),
+        groups=given.integer("group", 1),
+        bias=given.flag("bias_term", True),
     )
 
 

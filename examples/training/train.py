@@ -276,7 +276,8 @@ class Training:
             if interrupted:
                 print(f"\ninterrupted; {self.state} is kept: the same command goes on from it")
                 return 130
-            self.evaluate()
+            if evaluated < self.seconds or not self.step:
+                self.evaluate()
             return 0
         finally:
             batches.close()
