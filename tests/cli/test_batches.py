@@ -17,11 +17,6 @@ from colorcv.cli import parser
 
 ROOT = Path(colorcv.__file__).parents[1]
 LITE = ["image", "--model", "lite", "--device", "cpu"]
-# A shell that runs the tests in the background ignores SIGINT, and its children inherit that.
-WITH_SIGINT = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from colorcv.cli import main; sys.exit(main())"
-)
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def test_interrupted_run_is_continued_with_skip_existing() -> None:
     names = [f"{number:03}.png" for number in range(200)]
     write(*(f"in/{name}" for name in names))
     process = subprocess.Popen(
-        [sys.executable, "-c", WITH_SIGINT, *LITE, "in", "-o", "out"],
+        [sys.executable, "-m", "colorcv", *LITE, "in", "-o", "out"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
