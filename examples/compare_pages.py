@@ -1,9 +1,10 @@
 """Make one web page with a draggable before/after slider for each photo of a folder.
 
-    python compare_pages.py PHOTOS [page.html] [--model lite] [--side 1200]
+    python compare_pages.py PHOTOS [page.html] [--model lite] [--side 1200] [--force]
 
-The page is a single file: pictures, style and script are inside it. It needs no server and
-fetches nothing, so it can be mailed, archived, or opened from a memory stick.
+The page is a single file: images, style and script are inside it. It needs no server and fetches
+nothing, so it can be mailed, archived, or opened from a memory stick. An existing file is kept
+unless --force is given.
 """
 
 from __future__ import annotations
@@ -55,9 +56,17 @@ figcaption {{ padding: .4rem 0; overflow-wrap: anywhere; }}
 right. The colours are a network's guess (colorcv, model {model}), not a record.</p>
 {figures}
 <script>
-for (const slider of document.querySelectorAll(".pair input"))
-  slider.addEventListener("input", () =>
-    slider.parentElement.style.setProperty("--at", slider.value + "%"));
+for (const slider of document.querySelectorAll(".pair input")) {{
+  const move = () => slider.parentElement.style.setProperty("--at", slider.value + "%");
+  slider.addEventListener("input", move);
+  slider.addEventListener("keydown", (event) => {{
+    const step = {{ ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2 }}[event.key];
+    if (!step) return;
+    event.preventDefault();
+    slider.value = Number(slider.value) + step;
+    move();
+  }});
+}}
 </script>
 </html>
 """
@@ -72,25 +81,25 @@ FIGURE = """<figure>
 """
 
 
-def data_address(picture, size_wh: tuple[int, int]) -> str:
-    """The picture as a JPEG inside an address, for a page that stands alone."""
-    small = cv2.resize(picture[..., :3], size_wh, interpolation=cv2.INTER_AREA)
-    levels = 257 if small.dtype == "uint16" else 1  # 16-bit scans have 257 steps for each of ours
+def data_url(image, size_wh: tuple[int, int]) -> str:
+    """Return the image as a JPEG in a data URL, for a page in one file."""
+    small = cv2.resize(image[..., :3], size_wh, interpolation=cv2.INTER_AREA)
+    levels = 257 if small.dtype == "uint16" else 1  # 65535 / 255
     small = cv2.convertScaleAbs(small, alpha=1 / levels)
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
 
 
 def figure(path: Path, colorizer: colorcv.Colorizer, side: int) -> str:
-    """One photo as a part of the page, at most `side` pixels long."""
+    """Return one photo as a part of the page, at most `side` pixels long."""
     after = colorizer.colorize(path)
     before = colorizer.colorize(path, saturation=0)  # upright, and grey even if it was sepia
     height, width = after.shape[:2]
     scale = min(1, side / max(height, width))
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
     return FIGURE.format(
-        before=data_address(before, size_wh),
-        after=data_address(after, size_wh),
+        before=data_url(before, size_wh),
+        after=data_url(after, size_wh),
         width=size_wh[0],
         height=size_wh[1],
         name=html.escape(path.stem.replace("_", " ")),
@@ -103,15 +112,18 @@ def main() -> int:
     parser.add_argument("page", type=Path, nargs="?", default=Path("page.html"))
     parser.add_argument("--model", default="lite")
     parser.add_argument("--side", type=int, default=1200, help="longest side on the page, pixels")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing page")
     options = parser.parse_args()
+    if options.page.exists() and not options.force:
+        parser.error(f"{options.page} already exists; use --force to overwrite it")
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is not a folder")
 
     colorizer = colorcv.Colorizer(options.model)
     figures, failed = [], 0
     for path in sorted(options.photos.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
+        if path.suffix.lower() not in SUFFIXES or ".color" in path.suffixes:
+            continue  # *.color.jpg is a result of `colorcv image`
         try:
             figures.append(figure(path, colorizer, options.side))
         except colorcv.ImageError as err:

@@ -2,8 +2,8 @@
 
     python folder.py SCANS COLORED [--model lite] [--saturation 0.9]
 
-The tree is kept. Files that are there already are left alone, so that a run that was
-interrupted goes on where it stopped. COLORED/report.csv says what became of each file.
+The tree is kept. Existing files are not overwritten, so an interrupted run resumes where it
+stopped. COLORED/report.csv has a line for each file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 COLUMNS = ("file", "outcome", "width", "height", "seconds")
 
 
-def write_picture(target: Path, picture) -> None:
-    """Write it in the format of the suffix; the name appears when the file is complete."""
-    ok, encoded = cv2.imencode(target.suffix, picture)
+def write_image(target: Path, image) -> None:
+    """Write it in the format of the suffix, under its name only once it is complete."""
+    ok, encoded = cv2.imencode(target.suffix, image)
     if not ok:
-        raise OSError(f"{target.name}: OpenCV cannot write this format")
+        raise OSError(f"{target.name}: cannot write {target.suffix}")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     part.write_bytes(encoded)
@@ -37,19 +37,19 @@ def write_picture(target: Path, picture) -> None:
 
 
 def color_one(relative: Path, *, scans: Path, colored: Path, colorizer, saturation: float) -> dict:
-    """Colour one file of the tree and give its line of the report."""
+    """Colour one file of the tree and return its line of the report."""
     target = colored / relative
     line = dict.fromkeys(COLUMNS, "") | {"file": relative.as_posix(), "outcome": "coloured"}
     if target.exists():
-        return line | {"outcome": "already there"}
+        return line | {"outcome": "exists"}
     start = time.perf_counter()
     try:
-        picture = colorizer.colorize(scans / relative, saturation=saturation)
-        write_picture(target, picture)
+        image = colorizer.colorize(scans / relative, saturation=saturation)
+        write_image(target, image)
     except (colorcv.ImageError, OSError, cv2.error) as err:
         return line | {"outcome": f"failed: {err}"}
     seconds = f"{time.perf_counter() - start:.2f}"
-    return line | {"height": picture.shape[0], "width": picture.shape[1], "seconds": seconds}
+    return line | {"height": image.shape[0], "width": image.shape[1], "seconds": seconds}
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
     if not options.scans.is_dir():
         parser.error(f"{options.scans} is not a folder")
     if options.colored.resolve().is_relative_to(options.scans.resolve()):
-        parser.error("the results would be among the scans: choose a folder outside them")
+        parser.error("COLORED is inside SCANS; choose a folder outside of it")
 
     files = sorted(
         path.relative_to(options.scans)
@@ -77,7 +77,7 @@ def main() -> int:
         colorizer=colorizer,
         saturation=options.saturation,
     )
-    # A Colorizer may be shared: while one picture is in the network, another is read or written.
+    # Threads may share a Colorizer: while one image is in the network, another is read or written.
     with ThreadPoolExecutor(2) as threads:
         report = list(tqdm(threads.map(work, files), total=len(files), unit="photo"))
 

@@ -1,19 +1,24 @@
-"""Colour a photo: ``python quickstart.py [PHOTO] [RESULT]``.
+"""Colour a photo: ``python quickstart.py PHOTO [RESULT]``.
 
-With the bundled small model nothing is downloaded; take the default model for quality.
+With the bundled small model nothing is downloaded; use the default model for quality.
 """
 
+import argparse
 import sys
-from pathlib import Path
 
 import cv2
 
 import colorcv
 
-photo = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "photos/tetons_1942.jpg"
-result = sys.argv[2] if len(sys.argv) > 2 else "colored.jpg"
+parser = argparse.ArgumentParser(description="Colour a black-and-white photo.")
+parser.add_argument("photo")
+parser.add_argument("result", nargs="?", default="colored.jpg", help="default: %(default)s")
+options = parser.parse_args()
 
-colored = colorcv.colorize(photo, model="lite")  # an array, BGR; photo may be an array too
-if not cv2.imwrite(result, colored):
-    sys.exit(f"{result} could not be written")
-print(f"{photo} -> {result} ({colored.shape[1]} x {colored.shape[0]})")
+try:
+    colored = colorcv.colorize(options.photo, model="lite")  # a BGR array; a photo may be one too
+except colorcv.ColorcvError as err:
+    sys.exit(f"error: {err}")
+if not (cv2.haveImageWriter(options.result) and cv2.imwrite(options.result, colored)):
+    sys.exit(f"error: cannot write {options.result}; use a name such as colored.jpg")
+print(f"{options.photo} -> {options.result} ({colored.shape[1]} x {colored.shape[0]})")

@@ -46,14 +46,22 @@ def test_one_file_program(tmp_path: Path) -> None:
     environment = {"COLORCV_OFFLINE": "1", "HOME": str(away), "TMPDIR": str(tmp_path)}
     if os.name == "nt":
         environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP")}
-    done = subprocess.run(
-        [program, "photo.jpg", "result.png"],
-        cwd=away,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, *arguments],
+            cwd=away,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    usage = call()
+    assert usage.returncode == 2
+    assert "usage: colorize" in usage.stderr
+    assert "Traceback" not in usage.stderr + call("none.jpg").stderr
+    done = call("photo.jpg", "result.png")
     assert done.returncode == 0, done.stderr
     expected = colorcv.colorize(PHOTO, model="lite")
     result = cv2.imread(str(away / "result.png"))
@@ -64,13 +72,18 @@ def test_one_file_program(tmp_path: Path) -> None:
 def test_dockerfile_is_short_and_names_what_is_there() -> None:
     """No engine builds it here: what can be held without one."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 20
+    assert len(lines) < 30
     context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    copies = [line for line in lines if line.startswith("COPY") and "--from" not in line]
+    copied = [name for line in copies for name in line.split()[1:-1]]
     assert copied
     for name in copied:
         assert (ROOT / name).exists(), name
         assert f"!{name}" in context
+    # The stage that is kept takes nothing but what the first one installed.
+    stages = [index for index, line in enumerate(lines) if line.startswith("FROM ")]
+    assert len(stages) == 2
+    assert not any(line.startswith("RUN pip") for line in lines[stages[1] :])
     installed = next(line for line in lines if "opencv-python-headless" in line).split()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     needed = re.findall(r'"([a-z-]+)', re.search(r"\ndependencies = \[(.*)\]", project)[1])

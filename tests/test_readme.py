@@ -116,5 +116,6 @@ def test_missing_weights_are_stated_beside_the_models() -> None:
 
 
 def test_quickstart_example(tmp_path: Path) -> None:
-    run([sys.executable, str(ROOT / "examples" / "quickstart.py")], tmp_path)
+    photo = str(ROOT / "examples" / "photos" / "tetons_1942.jpg")
+    run([sys.executable, str(ROOT / "examples" / "quickstart.py"), photo], tmp_path)
     assert cv2.imread(str(tmp_path / "colored.jpg")).std(axis=2).max() > 5

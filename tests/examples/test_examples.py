@@ -71,7 +71,7 @@ def test_folder_colours_a_tree_and_reports_each_file(scans: Path, tmp_path: Path
     assert not [path for path in colored.rglob("*") if path.name.endswith(".part")]
 
 
-def test_folder_goes_on_where_it_stopped(scans: Path, tmp_path: Path) -> None:
+def test_folder_resumes_where_it_stopped(scans: Path, tmp_path: Path) -> None:
     pytest.importorskip("tqdm", reason="folder.py draws its bar with tqdm")
     (scans / "Großmutter" / "broken.png").unlink()
     colored = tmp_path / "colored"
@@ -80,11 +80,11 @@ def test_folder_goes_on_where_it_stopped(scans: Path, tmp_path: Path) -> None:
     tiff = (colored / "Großmutter" / "été.tif").stat()
     run("folder.py", scans, colored, cwd=tmp_path)
     outcomes = {line["file"]: line["outcome"] for line in read_table(colored / "report.csv")}
-    assert outcomes == {"lake.jpg": "coloured", "Großmutter/été.tif": "already there"}
+    assert outcomes == {"lake.jpg": "coloured", "Großmutter/été.tif": "exists"}
     assert (colored / "Großmutter" / "été.tif").stat() == tiff
 
 
-def test_folder_refuses_to_put_results_among_the_scans(scans: Path, tmp_path: Path) -> None:
+def test_folder_refuses_results_inside_the_scans(scans: Path, tmp_path: Path) -> None:
     pytest.importorskip("tqdm", reason="folder.py draws its bar with tqdm")
     done = run("folder.py", scans, scans / "colored", cwd=tmp_path, code=2)
     assert "choose a folder outside" in done.stderr
@@ -102,6 +102,32 @@ def test_compare_page_stands_alone(scans: Path, tmp_path: Path) -> None:
     addresses = re.findall(r'(?:src|href)="(.*?)"', page)
     assert len(addresses) == 4
     assert all(address.startswith("data:image/jpeg;base64,") for address in addresses)
+
+
+def test_compare_page_overwrites_only_when_asked(scans: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("mine", encoding="utf-8")
+    refused = run("compare_pages.py", scans, cwd=tmp_path, code=2)
+    assert "already exists; use --force" in refused.stderr
+    assert page.read_text(encoding="utf-8") == "mine"
+    shutil.copy(scans / "lake.jpg", scans / "lake.color.jpg")  # a result, not a photo
+    run("compare_pages.py", scans, "--force", cwd=tmp_path)
+    assert page.read_text(encoding="utf-8").count("<figure>") == 1
+
+
+def test_quickstart_shows_usage_and_plain_errors(tmp_path: Path) -> None:
+    photo = PHOTOS / "tetons_1942.jpg"
+    for arguments, code, message in (
+        ((), 2, "the following arguments are required: photo"),
+        ((tmp_path / "none.jpg",), 1, "none.jpg"),
+        ((photo, tmp_path / "none" / "result.jpg"), 1, "cannot write"),
+        ((photo, tmp_path / "result.none"), 1, "cannot write"),
+    ):
+        done = run("quickstart.py", *arguments, cwd=tmp_path, code=code)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert "usage" in run("quickstart.py", "--help", cwd=tmp_path).stdout
+    assert not list(tmp_path.iterdir())
 
 
 def test_compare_page_of_no_photos_is_an_error(tmp_path: Path) -> None:
