@@ -1,139 +1,228 @@
-"""The forms of the network's graph against each other, on the OpenCV at hand.
+"""Variants of the network's graph against each other, on the installed OpenCV: time and memory.
 
-    python -m benchmarks.network [--model zhang|lite] [--rounds N] [FORM ...]
+    python -m benchmarks.network [--model zhang|lite] [--rounds N] [VARIANT ...]
 
-This is what the rows of colorcv/network/profiles.py rest on. All forms run in one process and take
-turns, so that whatever else the machine does hits them alike; the figures to read are the ratios.
-The full-size network has seeded weights (tests/reference/caffe_writer.py), which cost as much time
-as real ones. Prints a table in Markdown.
+The rows of colorcv/network/profiles.py rest on these figures. Each variant runs in a process of its
+own, so that its memory is its own; they take turns, so that other load on the machine affects them
+alike. Compare the ratios rather than the milliseconds. The full-size network has seeded weights
+(tests/reference/caffe_writer.py), which take as much time as real ones. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
 import numpy as np
 
-import colorcv
-from colorcv.network import onnx, profiles
+from benchmarks.harness import (
+    ROOT,
+    THREADS,
+    ZHANG,
+    lite_model,
+    markdown_table,
+    peak_rss_mib,
+    speedup,
+    write_seeded_caffemodel,
+)
+from colorcv.network import loading
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
+from colorcv.network.profiles import Profile, select_profile
 from colorcv.network.rewrites.dilation import space_to_batch_tiled, space_to_batch_winograd
 from colorcv.network.rewrites.head import head_to_gemm
 from colorcv.network.rewrites.winograd import winograd
 from tests.reference import caffe_writer
 
 Rewrite = Callable[[Graph], Graph]
-DATA = caffe_writer.DATA
-LITE = Path(colorcv.__file__).parent / "models" / "lite"
+Files = tuple[Path, Path, Path]
+WARM_UP = 2  # rounds that are not counted
 
 
-def chain(*rewrites: Rewrite) -> Rewrite:
-    """Return the rewrites one after the other as one."""
+def from_channels(stride_1: int, *, stride_2: int = 1 << 30) -> tuple[Rewrite, ...]:
+    """Return rewrites to Winograd of layers with at least so many input channels."""
 
-    def rewrite(graph: Graph) -> Graph:
-        for step in rewrites:
-            graph = step(graph)
-        return graph
-
-    return rewrite
-
-
-def products(least: int, *, halved: int = 1 << 30) -> Rewrite:
-    """Say layers of at least so many channels as products; those of stride 2 from `halved` on."""
-
-    def wanted(node: Node, channels: int) -> bool:
+    def predicate(node: Node, channels: int) -> bool:
         if node.op == "ConvTranspose":
             return True
-        return channels >= (least if node.integers("strides") == (1, 1) else halved)
+        return channels >= (stride_1 if node.integers("strides") == (1, 1) else stride_2)
 
-    return chain(space_to_batch_winograd, winograd(wanted))
+    return (space_to_batch_winograd, winograd(predicate))
 
 
-VARIANTS: dict[str, Rewrite] = {
-    "plain": chain(),
-    "chosen": profiles.select_profile("cpu", low_memory=False).rewrite,
-    "space_to_batch_tiled": space_to_batch_tiled,
-    "head as products": head_to_gemm,
-    "products from 32 channels": products(32),
-    "products from 64 channels": products(64),
-    "products from 128 channels": products(128),
-    "products from 256 channels": products(256),
-    "products from 96, stride 2 from 256": products(96, halved=256),
-    "products from 96, stride 2 from 128": products(96, halved=128),
-    "deconvolutions only as products": winograd(lambda node, _: node.op == "ConvTranspose"),
+VARIANTS: dict[str, Profile] = {
+    "plain": Profile(),
+    "fast": select_profile("cpu", low_memory=False),
+    "low memory": select_profile("cpu", low_memory=True),
+    "space to batch": Profile((space_to_batch_tiled,)),
+    "Gemm head": Profile((head_to_gemm,)),
+    "Winograd from 32 channels": Profile(from_channels(32)),
+    "Winograd from 64 channels": Profile(from_channels(64)),
+    "Winograd from 128 channels": Profile(from_channels(128)),
+    "Winograd from 256 channels": Profile(from_channels(256)),
+    "Winograd from 96, stride 2 from 256": Profile(from_channels(96, stride_2=256)),
+    "Winograd from 96, stride 2 from 128": Profile(from_channels(96, stride_2=128)),
+    "Winograd of deconvolutions": Profile(
+        (winograd(lambda node, _: node.op == "ConvTranspose"),),
+    ),
 }
 
 
-def lite() -> Graph:
-    """Return the bundled model's plain graph."""
-    return importer.build(
-        prototxt.read(LITE / "colorcv_lite_v2.prototxt"),
-        caffemodel.read(LITE / "colorcv_lite_v2.caffemodel"),
-        centers.read(LITE / "pts_in_hull.npy"),
-        weights_file="colorcv_lite_v2.caffemodel",
-    )
+def lite_files() -> Files:
+    """Return the files of the bundled model."""
+    model = lite_model()
+    return model.prototxt, model.caffemodel, model.centers
 
 
-def zhang(folder: Path) -> Graph:
-    """Return the plain graph of the full-size network, with seeded weights."""
+def seeded_files(folder: Path) -> Files:
+    """Write the full-size network with seeded weights to a folder and return its files."""
     weights = folder / "seeded.caffemodel"
-    caffe_writer.write(weights, caffe_writer.seeded_weights())
+    write_seeded_caffemodel(weights)
+    return ZHANG / "colorization_deploy_v2.prototxt", weights, ZHANG / "pts_in_hull.npy"
+
+
+def read_graph(files: Files) -> Graph:
+    """Return the plain graph of a model."""
     return importer.build(
-        prototxt.read(DATA / "colorization_deploy_v2.prototxt"),
-        caffemodel.read(weights),
-        centers.read(DATA / "pts_in_hull.npy"),
-        weights_file=str(weights),
+        prototxt.read(files[0]),
+        caffemodel.read(files[1]),
+        centers.read(files[2]),
+        weights_file=str(files[1]),
     )
+
+
+def peak_mib() -> float:
+    """Return the peak of resident memory in MiB; on Linux, since the last call."""
+    peak = peak_rss_mib()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak
+
+
+def work(name: str, files: Files) -> None:
+    """Load a variant, then run it once for each line of standard input."""
+    cv2.setNumThreads(THREADS)
+    profile = VARIANTS[name]
+    shape: list[int] = []
+
+    def make_graph() -> Graph:
+        graph = read_graph(files)
+        shape.extend(graph.input_shape[2:])
+        return profile.rewrite(graph)
+
+    peak_mib()
+    net = loading.load_net(make_graph, "cpu", profile.load_mode)
+    net.enableWinograd(profile.opencv_winograd)
+    load_peak = peak_mib()
+    blob = (caffe_writer.sample_lightness((shape[0], shape[1]), seed=3) - 50)[None, None]
+    ab = None
+    for _ in sys.stdin:
+        net.setInput(blob)
+        start = time.perf_counter()
+        output = net.forward()
+        elapsed_ms = (time.perf_counter() - start) * 1e3
+        answer: dict[str, Any] = {"ms": elapsed_ms}
+        if ab is None:
+            ab = output.copy()
+            answer["ab"] = ab.reshape(-1).tolist()
+            answer["load_mib"] = load_peak
+            answer["first_mib"] = peak_mib()
+        else:
+            answer["run_mib"] = peak_mib()
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def start(name: str, files: Files) -> subprocess.Popen[str]:
+    """Start the process of a variant."""
+    command = [sys.executable, "-m", "benchmarks.network", "--worker", name, *map(str, files)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def ask(worker: subprocess.Popen[str]) -> dict[str, Any]:
+    """Run a variant once."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        worker.stdin.write("run\n")
+        worker.stdin.flush()
+        found: dict[str, Any] = json.loads(worker.stdout.readline())
+    except (OSError, ValueError) as err:
+        raise RuntimeError("the worker died") from err
+    return found
+
+
+def measure(names: list[str], files: Files, rounds: int) -> list[list[str]]:
+    """Return the rows of the table."""
+    workers, answers = {}, {}
+    for name in names:
+        workers[name] = start(name, files)
+        try:
+            answers[name] = ask(workers[name])
+        except RuntimeError:
+            worker = workers.pop(name)
+            error = worker.communicate()[1].strip().splitlines()[-1:]
+            sys.stderr.write(f"{name}: left out: {''.join(error)[:120]}\n")
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(WARM_UP + rounds):
+        for name, worker in workers.items():
+            answer = ask(worker)
+            if turn >= WARM_UP:
+                times[name].append(answer["ms"])
+            answers[name]["run_mib"] = answer["run_mib"]
+    for worker in workers.values():
+        worker.communicate()
+    rows = []
+    for name, own in times.items():
+        answer = answers[name]
+        difference = np.abs(np.subtract(answer["ab"], answers["plain"]["ab"])).max()
+        memory = (answer["load_mib"], answer["first_mib"], answer["run_mib"])
+        rows.append(
+            [
+                name,
+                f"{median(own):.1f}",
+                f"{min(own):.1f}",
+                f"{speedup(own, times['plain']):.2f}",
+                *(f"{mib:.0f}" for mib in memory),
+                f"{difference:.4f}",
+            ]
+        )
+    return rows
 
 
 def main() -> None:
-    """Time the forms and print the table."""
-    parser = argparse.ArgumentParser(description="Time the forms of the network's graph.")
-    parser.add_argument("forms", nargs="*", metavar="FORM", help=", ".join(VARIANTS))
+    """Measure the variants and print the table."""
+    parser = argparse.ArgumentParser(description="Measure variants of the network's graph.")
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help=", ".join(VARIANTS))
     parser.add_argument("--model", choices=("zhang", "lite"), default="zhang")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    cv2.setNumThreads(2)
+    if options.worker:
+        name, *paths = options.variants
+        work(name, (Path(paths[0]), Path(paths[1]), Path(paths[2])))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        graph = lite() if options.model == "lite" else zhang(Path(folder))
-        nets: dict[str, Any] = {}
-        for name in dict.fromkeys(["plain", *(options.forms or VARIANTS)]):
-            try:
-                nets[name] = cv2.dnn.readNetFromONNX(onnx.encode(VARIANTS[name](graph)))
-            except cv2.error as err:
-                print(f"- {name}: refused by this OpenCV ({str(err).strip()[:80]})")
-        lightness = caffe_writer.sample_lightness(graph.input_shape[2:], seed=3)  # type: ignore[arg-type]
-    blob = (lightness - 50)[None, None]
-    times: dict[str, list[float]] = {name: [] for name in nets}
-    answers = {}
-    for turn in range(options.rounds + 2):
-        for name, net in nets.items():
-            net.setInput(blob)
-            begun = time.perf_counter()
-            answers[name] = net.forward().copy()
-            if turn > 1:
-                times[name].append((time.perf_counter() - begun) * 1e3)
-    ratios = {
-        name: [plain / own for plain, own in zip(times["plain"], found, strict=True)]
-        for name, found in times.items()
-    }
-    print(f"OpenCV {cv2.__version__}, {options.model}, 2 threads, {options.rounds} rounds\n")
-    print("| form | median ms | least ms | times as fast as plain | off by, in ab |")
-    print("|---|---|---|---|---|")
-    for name, found in times.items():
-        off = float(np.abs(answers[name] - answers["plain"]).max())
-        print(
-            f"| {name} | {statistics.median(found):.1f} | {min(found):.1f} "
-            f"| {statistics.median(ratios[name]):.2f} | {off:.4f} |"
-        )
+        files = lite_files() if options.model == "lite" else seeded_files(Path(folder))
+        names = list(dict.fromkeys(["plain", *(options.variants or VARIANTS)]))
+        rows = measure(names, files, options.rounds)
+    print(
+        f"OpenCV {cv2.__version__}, {options.model}, {THREADS} threads, {options.rounds} rounds\n"
+    )
+    header = ["variant", "median ms", "min ms", "times as fast as plain"]
+    header += ["peak MiB loading", "first run", "later", "max difference in ab"]
+    print(markdown_table(header, rows), end="")
 
 
 if __name__ == "__main__":
