@@ -61,7 +61,7 @@ def devices() -> tuple[DeviceInfo, ...]:
     found = []
     for name in NAMES:
         problem = _problem(name)
-        reason = problem or ("always there" if name == "cpu" else "OpenCV reports it")
+        reason = problem or ("always available" if name == "cpu" else "supported by this OpenCV")
         found.append(DeviceInfo(name, problem is None, reason))
     return tuple(found)
 
@@ -69,10 +69,11 @@ def devices() -> tuple[DeviceInfo, ...]:
 def check(name: str) -> None:
     """Raise a DeviceError that says why and what to do if the device is not available."""
     if name not in NAMES:
-        raise OptionError(f"device is {name!r}; it can be 'auto', {', '.join(map(repr, NAMES))}")
+        names = ", ".join(map(repr, NAMES[:-1]))
+        raise OptionError(f"device must be 'auto', {names} or {NAMES[-1]!r}, got {name!r}")
     problem = _problem(name)
     if problem is not None:
-        raise DeviceError(f"the device {name!r} is not there: {problem}")
+        raise DeviceError(f"device {name!r} is not available: {problem}")
 
 
 def classic_engine_forced() -> bool:
@@ -91,45 +92,41 @@ def _cuda_problem(name: str) -> str | None:
     try:
         targets = cv2.dnn.getAvailableTargets(backend)
     except cv2.error as err:
-        return f"OpenCV fails when asked for it: {err}"
+        return f"OpenCV failed to list its CUDA devices: {err}"
     if target in targets:
         return None
     if not _built_with("NVIDIA CUDA") or not _built_with("cuDNN"):
         return (
-            f"OpenCV {cv2.__version__} was built without CUDA and cuDNN, as the wheels of "
-            "opencv-python are: build OpenCV with WITH_CUDA and OPENCV_DNN_CUDA, or use "
-            "device='cpu'"
+            f"OpenCV {cv2.__version__} was built without CUDA and cuDNN, like all wheels of "
+            "opencv-python; build OpenCV with WITH_CUDA and OPENCV_DNN_CUDA, or use the CPU"
         )
     if targets:
-        return "the CUDA device has no half precision: use device='cuda'"
+        return "the GPU does not support half precision; use 'cuda'"
     return (
-        f"OpenCV was built with CUDA, for architecture {_build_setting('NVIDIA GPU arch')}, but "
-        "finds no card that it can use: look at nvidia-smi and CUDA_VISIBLE_DEVICES, build OpenCV "
-        "for your card's architecture, or use device='cpu'"
+        f"OpenCV was built with CUDA for architecture {_build_setting('NVIDIA GPU arch')}, but "
+        "finds no usable GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, build OpenCV for your "
+        "GPU's architecture, or use the CPU"
     )
 
 
 def _opencl_problem(name: str) -> str | None:
     if not cv2.ocl.haveOpenCL():
-        return (
-            "OpenCV finds no OpenCL device: install your graphics card's OpenCL driver, or use "
-            "device='cpu'"
-        )
+        return "OpenCV finds no OpenCL device; install your GPU's OpenCL driver, or use the CPU"
     if not cv2.ocl.useOpenCL():
-        return "OpenCL is switched off: call cv2.ocl.setUseOpenCL(True), or use device='cpu'"
+        return "OpenCL is disabled; call cv2.ocl.setUseOpenCL(True), or use the CPU"
     device = cv2.ocl.Device.getDefault()
     # The rule is that of OpenCV itself: on other devices it warns and changes the target.
     if os.environ.get("OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES", "0").lower() in ("1", "true"):
         supported = True
     elif device.type() != cv2.ocl.Device_TYPE_GPU:
         return (
-            f"the OpenCL device {device.name()!r} is no graphics card, and OpenCV would run on the "
-            "CPU: use device='cpu', or set OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES=1"
+            f"the OpenCL device {device.name()!r} is not a GPU, so OpenCV would run on the CPU; "
+            "use the CPU, or set OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES=1"
         )
     else:
         supported = device.isIntel()
     if name == "opencl-fp16" and not (supported and device.isExtensionSupported("cl_khr_fp16")):
-        return f"OpenCV would not use half precision on {device.name()!r}: use device='opencl'"
+        return f"OpenCV does not use half precision on {device.name()!r}; use 'opencl'"
     return None
 
 

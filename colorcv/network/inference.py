@@ -23,6 +23,7 @@ MAX_SIDE = 4096  # pixels of the network's input
 # Largest difference in ab between a device's and the CPU's answer at which "auto" takes the device.
 # Rounding moves the annealed mean by hundredths; a wrong kernel moves it by tens.
 AUTO_TOLERANCE = 1.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
 MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
 
 logger = logging.getLogger("colorcv")
@@ -113,7 +114,7 @@ class Network:
         self._read_graph = read_graph
         self._low_memory = low_memory
         self._auto = device == "auto"
-        self.device, self.device_reason = device, "asked for"
+        self.device, self.device_reason = device, "requested"
         if self._auto:
             self._select_device()
         else:
@@ -154,7 +155,7 @@ class Network:
         except DeviceError as err:
             if not self._auto or self.device == "cpu":
                 raise
-            self._fall_back_to_cpu(f"{self.device} failed later on: {err}")
+            self._fall_back_to_cpu(f"{self.device} failed during use: {err}")
         return self._forward(plane)
 
     def _forward(self, plane: Float32Array) -> Float32Array:
@@ -165,15 +166,18 @@ class Network:
             raise DeviceError(
                 f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
             ) from err
-        if output.shape != (1, 2, *self.output_hw):
-            raise DeviceError(f"OpenCV answered with shape {output.shape} on {self.device!r}")
+        expected = (1, 2, *self.output_hw)
+        if output.shape != expected:
+            raise DeviceError(
+                f"expected output of shape {expected} on {self.device!r}, got {output.shape}"
+            )
         # NaN fails the comparison too; OpenCV 5 may write the largest float in place of NaN.
         if not (np.abs(output) <= MAX_AB).all():
             if self.device != "cpu":
-                raise DeviceError(f"the network's answer on {self.device!r} is no colour")
+                raise DeviceError(f"the network's output on {self.device!r} is not a colour")
             raise ModelFormatError(
-                f"the network's answer is no colour (its ab go up to {np.abs(output).max():g}): "
-                "its weights must be damaged or out of all proportion"
+                f"the network's output is not a colour (ab up to {np.abs(output).max():g}); its "
+                "weights are damaged or far too large"
             )
         ab: Float32Array = output[0].transpose(1, 2, 0)
         return ab
@@ -182,7 +186,7 @@ class Network:
         """Use CUDA if it is available and answers as the CPU does, else the CPU."""
         cuda = next(info for info in devices.devices() if info.name == "cuda")
         if not cuda.available:
-            self._fall_back_to_cpu(f"no CUDA: {cuda.reason}")
+            self._fall_back_to_cpu(f"CUDA is not available: {cuda.reason}")
             return
         try:
             self.device = "cuda"
@@ -192,13 +196,15 @@ class Network:
             self._fall_back_to_cpu(f"CUDA failed: {err}")
             return
         cuda_net = self._net
-        self._fall_back_to_cpu("CUDA is there but does not answer as the CPU does")
+        self._fall_back_to_cpu("CUDA is available but disagrees with the CPU")
         difference = float(np.abs(self._forward(self._test_pattern()) - cuda_ab).max())
         if difference <= AUTO_TOLERANCE:
             self._net, self.device = cuda_net, "cuda"
-            self.device_reason = f"CUDA is there and agrees with the CPU within {difference:.3f}"
+            self.device_reason = (
+                f"CUDA is available and agrees with the CPU within {difference:.3f} in ab"
+            )
         else:
-            self.device_reason += f" (off by {difference:.1f} in ab)"
+            self.device_reason += f" (by up to {difference:.1f} in ab)"
             logger.warning("running on the CPU: %s", self.device_reason)
 
     def _fall_back_to_cpu(self, reason: str) -> None:
@@ -236,24 +242,25 @@ class Network:
         """Return the lightness as (N, H, W) float32."""
         array = np.asarray(lightness)
         if array.dtype.kind not in "fiu":
-            raise ImageError(f"lightness should be float32, not {array.dtype}")
+            raise ImageError(f"lightness must be float32, got {array.dtype}")
         if array.ndim not in (2, 3) or array.shape[-2:] != self.input_hw:
+            height, width = self.input_hw
             raise ImageError(
-                f"lightness should have the shape {self.input_hw} or (N, *{self.input_hw}), not "
+                f"lightness must have shape ({height}, {width}) or (N, {height}, {width}), got "
                 f"{array.shape}"
             )
         planes = np.asarray(array, np.float32).reshape(-1, *self.input_hw)
         # 1 of tolerance, for rounding; NaN fails the comparison too.
         if planes.size and not (planes.min() >= -1 and planes.max() <= 101):
             raise ImageError(
-                f"lightness should be L* in 0..100, not {planes.min():g}..{planes.max():g}"
+                f"lightness must be between 0 and 100, got {planes.min():g} to {planes.max():g}"
             )
         return planes
 
 
 def _check_device(name: object) -> None:
     if not isinstance(name, str):
-        raise OptionError(f"device should be a text, not {name!r}")
+        raise OptionError(f"device must be a string, got {name!r}")
     devices.check(name)
 
 
@@ -263,9 +270,12 @@ def _check_temperature(temperature: float | None) -> float | None:
     try:
         value = float(temperature)
     except (TypeError, ValueError) as err:
-        raise OptionError(f"temperature should be a number, not {temperature!r}") from err
-    if not 1e-6 <= value <= 1e6:
-        raise OptionError(f"temperature is {value}; it should be above 0 (0.38 is usual)")
+        raise OptionError(f"temperature must be a number, got {temperature!r}") from err
+    if not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+        raise OptionError(
+            f"temperature must be between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g} (0.38 is "
+            f"typical), got {value:g}"
+        )
     return value
 
 
@@ -275,7 +285,7 @@ def _check_input_hw(input_hw: tuple[int, int] | None) -> tuple[int, int] | None:
     try:
         height, width = (int(side) for side in input_hw)
     except (TypeError, ValueError) as err:
-        raise OptionError(f"input_hw should be (rows, columns), not {input_hw!r}") from err
+        raise OptionError(f"input_hw must be (rows, columns), got {input_hw!r}") from err
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise OptionError(f"input_hw is {input_hw}; each side should be in 1..{MAX_SIDE}")
+        raise OptionError(f"each side of input_hw must be between 1 and {MAX_SIDE}, got {input_hw}")
     return height, width

@@ -57,12 +57,12 @@ def load_net(
             net.setPreferableTarget(target)
     except cv2.error as err:
         raise DeviceError(
-            f"OpenCV {cv2.__version__} does not take the network for {device!r}: {err}"
+            f"OpenCV {cv2.__version__} cannot load the network for {device!r}: {err}"
         ) from err
     if classic and "__NetInputLayer__" not in net.getLayerTypes():
         raise DeviceError(
-            f"OpenCV {cv2.__version__} did not give its classic engine, and its other engine "
-            f"would run {device!r} on the CPU: unset OPENCV_FORCE_DNN_ENGINE, or use device='cpu'"
+            f"{device!r} needs OpenCV's classic engine, but OpenCV {cv2.__version__} used its new "
+            "engine, which runs on the CPU only; unset OPENCV_FORCE_DNN_ENGINE, or use the CPU"
         )
     return net
 
@@ -80,8 +80,8 @@ def _load_from_file(make_graph: Callable[[], Graph], classic: bool) -> cv2.dnn.N
         net: cv2.dnn.Net = dnn.readNetFromONNX(path, **options)
     except OSError as err:
         raise DeviceError(
-            f"OpenCV {cv2.__version__} needs the network in a file here, and the temporary file "
-            f"cannot be written: {err}"
+            f"cannot write the temporary file from which OpenCV {cv2.__version__} loads the "
+            f"network: {err.strerror or err}; free some space or set TMPDIR to another folder"
         ) from err
     finally:
         with contextlib.suppress(OSError):

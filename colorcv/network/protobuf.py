@@ -97,7 +97,7 @@ class Reader:
             value = 0
             if not 0 < number < 1 << 29:
                 raise ModelFormatError(
-                    f"{self.location}: no protobuf: field {number} at byte {start}"
+                    f"{self.location}: not protobuf: field {number} at byte {start}"
                 )
             first = position
             if kind == VARINT:
@@ -110,19 +110,19 @@ class Reader:
                 position = self._run_end(start, position, span.stop, 4 if kind == FIXED32 else 8)
             else:
                 raise ModelFormatError(
-                    f"{self.location}: no protobuf: wire type {kind} at byte {start}"
+                    f"{self.location}: not protobuf: wire type {kind} at byte {start}"
                 )
             if position > span.stop:
                 raise ModelFormatError(
-                    f"{self.location}: truncated: field {number} at byte {start} needs bytes up to "
-                    f"{position}, but {span.stop} is the end"
+                    f"{self.location}: truncated: field {number} at byte {start} should end at "
+                    f"byte {position}, but the data ends at byte {span.stop}"
                 )
             yield Field(number, kind, value, Span(first, position))
 
     def text(self, span: Span) -> str:
         """Return a name of at most 1000 bytes as text."""
         if span.stop - span.start > MAX_NAME_BYTES:
-            raise ModelFormatError(f"{self.location}: a name of {span.stop - span.start} bytes")
+            raise ModelFormatError(f"{self.location}: a name has more than {MAX_NAME_BYTES} bytes")
         return bytes(self.data[span.start : span.stop]).decode("utf-8", "backslashreplace")
 
     def varints(self, span: Span) -> list[int]:
@@ -132,7 +132,7 @@ class Reader:
         while position < span.stop:
             if len(values) == MAX_SHAPE_DIMS:
                 raise ModelFormatError(
-                    f"{self.location}: a shape of more than {MAX_SHAPE_DIMS} dimensions"
+                    f"{self.location}: a shape has more than {MAX_SHAPE_DIMS} dimensions"
                 )
             self._count_field()
             value, position = self._varint(position, span.stop)
@@ -146,7 +146,7 @@ class Reader:
         if field.kind == BYTES:
             if (stop - start) % item.itemsize:
                 raise ModelFormatError(
-                    f"{self.location}: {stop - start} bytes are no whole number of {item} values"
+                    f"{self.location}: {stop - start} bytes are not a whole number of {item} values"
                 )
             return np.frombuffer(self.data, item, (stop - start) // item.itemsize, start)
         record = np.dtype([("tag", np.uint8, (field.value,)), ("value", item)])
@@ -169,8 +169,10 @@ class Reader:
                 return value & 0xFFFFFFFFFFFFFFFF, position
             shift += 7
             if shift >= 70:
-                raise ModelFormatError(f"{self.location}: no protobuf: a number without an end")
-        raise ModelFormatError(f"{self.location}: truncated: a number ends at byte {stop}")
+                raise ModelFormatError(
+                    f"{self.location}: not protobuf: a varint has more than 10 bytes"
+                )
+        raise ModelFormatError(f"{self.location}: truncated: a varint is cut off at byte {stop}")
 
     def _run_end(self, start: int, after_tag: int, stop: int, width: int) -> int:
         """Return the end of a run of values with the same tag, without a loop over the values."""

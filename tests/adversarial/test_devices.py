@@ -1,6 +1,6 @@
-"""OpenCL for real, on the CPU where an ICD is installed (Debian: pocl-opencl-icd).
+"""Tests of OpenCL, on the CPU if an ICD is installed (Debian: pocl-opencl-icd).
 
-The failing backends are stand-ins in tests/network/test_device.py.
+Failing devices are faked in tests/network/test_device.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import colorcv
 
 ROOT = Path(colorcv.__file__).parents[1]
 
-# OpenCV looks for a device once, so that each of these needs a process of its own.
+# OpenCV looks for devices once per process, so each of these runs in its own.
 BEGIN = """
 import sys
 from pathlib import Path
@@ -25,16 +25,16 @@ import numpy as np
 from colorcv import network
 from colorcv.errors import DeviceError
 from tests.reference import small
-from tests.reference.caffe_writer import picture
+from tests.reference.caffe_writer import sample_lightness
 if not (cv2.ocl.haveOpenCL() and cv2.ocl.useOpenCL()):
     sys.exit(77)
 files = small.write(Path(sys.argv[1]))
-lightness = picture((16, 24))
+lightness = sample_lightness((16, 24))
 expected = small.answer(lightness)
 """
 USED = """
 net = network.load(*files, device="opencl")
-assert (net.device, net.device_reason) == ("opencl", "asked for")
+assert (net.device, net.device_reason) == ("opencl", "requested")
 assert np.abs(net.predict_ab(lightness) - expected).max() < 0.01
 """
 AUTO = """
@@ -42,21 +42,21 @@ net = network.load(*files, device="auto")
 assert net.device == "cpu"
 assert np.abs(net.predict_ab(lightness) - expected).max() < 0.01
 """
-# OpenCV would quietly run on the CPU without OpenCL.
-REFUSED = """
+# OpenCV would run on the CPU without OpenCL, with a warning only.
+REJECTED = """
 try:
     network.load(*files, device="opencl")
 except DeviceError as err:
-    assert "no graphics card" in str(err) and "OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES" in str(err)
+    assert "is not a GPU" in str(err) and "OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES" in str(err)
 else:
     raise AssertionError
 """
-SWITCHED_OFF = """
+DISABLED = """
 cv2.ocl.setUseOpenCL(False)
 try:
     network.load(*files, device="opencl")
 except DeviceError as err:
-    assert "switched off" in str(err)
+    assert "disabled" in str(err)
 else:
     raise AssertionError
 """
@@ -67,8 +67,8 @@ else:
     [
         pytest.param(USED, "1", id="used"),
         pytest.param(AUTO, "1", id="auto-takes-the-cpu"),
-        pytest.param(REFUSED, "0", id="no-graphics-card"),
-        pytest.param(SWITCHED_OFF, "1", id="switched-off"),
+        pytest.param(REJECTED, "0", id="not-a-gpu"),
+        pytest.param(DISABLED, "1", id="disabled"),
     ],
 )
 def test_opencl_on_the_cpu(code: str, allowed: str, tmp_path: Path) -> None:
@@ -86,5 +86,5 @@ def test_opencl_on_the_cpu(code: str, allowed: str, tmp_path: Path) -> None:
         timeout=250,
     )
     if done.returncode == 77:
-        pytest.skip("there is no OpenCL for the CPU here")
+        pytest.skip("no OpenCL for the CPU")
     assert done.returncode == 0, done.stderr

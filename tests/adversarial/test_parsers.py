@@ -1,6 +1,6 @@
-"""Model files made to harm: refused in little time and memory, and nothing in them crashes OpenCV.
+"""Malicious model files: rejected in little time and memory, and none crashes OpenCV.
 
-The long runs are commands: `python -m tests.fuzz.run TARGET COUNT`.
+For longer runs: `python -m tests.fuzz.run TARGET COUNT`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def layer(blob: bytes) -> bytes:
 ONE_SHAPE = field(7, field(1, b"\1" * 64))
 MEGA = 1 << 20
 BOMBS: dict[str, tuple[Callable[[Path], Any], bytes]] = {
-    # Each of these took seconds, or hundreds of megabytes, or did not end.
+    # Each of these took seconds or hundreds of megabytes, or did not end.
     "runs-of-one": (caffemodel.read, layer((b"\x2d0000" + b"\x350000") * 100_000)),
     "runs-of-none-asked": (caffemodel.read, layer((b"\x35aaaa" + b"\x3daaaa") * 100_000)),
     "many-pieces": (caffemodel.read, layer(field(5, b"0000") * 200_000)),
@@ -88,7 +88,7 @@ def test_bombs_take_little_time_and_memory(name: str, tmp_path: Path) -> None:
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    # A second is promised; tracing and a busy machine are slower, what was wrong was ten times so.
+    # One second is promised; the limit allows for tracing and a busy machine.
     assert time.process_time() - start < 5
     assert peak < 64e6 + len(data)
 
@@ -98,7 +98,7 @@ def load(folder: Path, text: str, blobs: small.Weights | None = None) -> network
 
 
 def chain(count: int, settings: str) -> tuple[str, small.Weights]:
-    """The tiny network behind a row of 3x3 layers of one channel."""
+    """Return the tiny network behind `count` 3x3 layers of one channel."""
     rows = "".join(
         f'layer {{ name: "g{i}" type: "Convolution" bottom: "g{i - 1}" top: "g{i}"\n'
         f"convolution_param {{ num_output: 1 kernel_size: 3 bias_term: false {settings} }} }}\n"
@@ -115,17 +115,15 @@ def chain(count: int, settings: str) -> tuple[str, small.Weights]:
     ("count", "settings"),
     [(300, "pad: 64 dilation: 64"), (300, "pad: 4 dilation: 4"), (900, "pad: 1")],
 )
-def test_no_small_file_becomes_a_graph_without_end(
-    count: int, settings: str, tmp_path: Path
-) -> None:
-    """48 kB of dilated layers became 40,000 nodes, and OpenCV took minutes to read them."""
+def test_small_files_give_small_graphs(count: int, settings: str, tmp_path: Path) -> None:
+    """48 kB of dilated layers gave 40,000 nodes, which OpenCV took minutes to read."""
     start = time.process_time()
     net = load(tmp_path, *chain(count, settings))
     assert net.predict_ab(np.full((64, 64), 50, np.float32)).shape == (64, 64, 2)
-    assert time.process_time() - start < 15  # it is one or two
+    assert time.process_time() - start < 15  # usually one or two
 
 
-def test_more_operations_than_any_network_has(tmp_path: Path) -> None:
+def test_too_many_operations(tmp_path: Path) -> None:
     text, weights = chain(1, "pad: 1")
     bottoms = 'bottom: "data_l" ' * 8
     sums = "".join(f'layer {{ name: "e{i}" type: "Eltwise" {bottoms} top: "e{i}" }}\n'
@@ -135,30 +133,30 @@ def test_more_operations_than_any_network_has(tmp_path: Path) -> None:
         load(tmp_path, text, weights)
 
 
-def test_weights_out_of_all_proportion_give_no_colour(tmp_path: Path) -> None:
-    """OpenCV 5 makes the largest float of the NaN that comes of them: that is no colour either."""
+def test_absurdly_large_weights_are_an_error(tmp_path: Path) -> None:
+    """OpenCV 5 turns the resulting NaN into the largest float, which is not a colour either."""
     blobs = small.weights()
     signs = np.array([1, -1, 1, -1, 1], np.float32).reshape(1, 5, 1, 1)
     blobs["conv8_313"][0] = np.full((313, 5, 1, 1), 3e38, np.float32) * signs
     net = load(tmp_path, small.PROTOTXT, blobs)
-    with pytest.raises(ModelFormatError, match="no colour"):
+    with pytest.raises(ModelFormatError, match="not a colour"):
         net.predict_ab(np.tile(np.linspace(0, 100, 24, dtype=np.float32), (16, 1)))
 
 
 @pytest.mark.parametrize("path", sorted(HOSTILE.glob("*-*")), ids=lambda path: path.name)
-def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
+def test_past_findings(path: Path, tmp_path: Path) -> None:
     name = path.name.partition("-")[0]
     copy = tmp_path / "input"
     copy.write_bytes(path.read_bytes())
     _, problem = run_input(TARGETS[name], copy)
-    assert not problem or problem[0].isdigit(), problem  # seconds and memory are the long run's
+    assert not problem or problem[0].isdigit(), problem  # time and memory are checked by long runs
 
 
 @pytest.mark.parametrize(
     ("name", "count"),
     [("caffemodel", 1000), ("prototxt", 1000), ("centers", 300), ("network", 250)],
 )
-def test_a_short_run(
+def test_short_fuzz_run(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

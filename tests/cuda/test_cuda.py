@@ -1,4 +1,4 @@
-"""CUDA for real: on an OpenCV that has it, on a graphics card that is there; skipped elsewhere."""
+"""Tests of CUDA, with an OpenCV that has it and a GPU; skipped elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float32]
 _MISSING = {info.name: info.reason for info in colorcv.devices() if not info.available}
 pytestmark = [
     pytest.mark.cuda,
-    pytest.mark.skipif("cuda" in _MISSING, reason=f"no CUDA here: {_MISSING.get('cuda')}"),
+    pytest.mark.skipif("cuda" in _MISSING, reason=f"no CUDA: {_MISSING.get('cuda')}"),
 ]
 needs_half = pytest.mark.skipif(
     "cuda-fp16" in _MISSING, reason=f"no half precision: {_MISSING.get('cuda-fp16')}"
@@ -51,14 +51,14 @@ def lightness_for(colorizer: colorcv.Colorizer, seed: int = 0) -> Array:
     return caffe_writer.sample_lightness(colorizer.input_hw, seed)
 
 
-def test_auto_takes_cuda_and_says_why(model: str | colorcv.ModelFiles) -> None:
+def test_auto_uses_cuda_with_the_reason(model: str | colorcv.ModelFiles) -> None:
     colorizer = colorcv.Colorizer(model)
     assert colorizer.device == "cuda"
     assert "agrees with the CPU" in colorizer.device_reason
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_answers_are_the_cpus(model: str | colorcv.ModelFiles, device: str) -> None:
+def test_ab_agrees_with_the_cpu(model: str | colorcv.ModelFiles, device: str) -> None:
     on_cpu, on_gpu = (colorcv.Colorizer(model, device=name) for name in ("cpu", device))
     assert (on_cpu.device, on_gpu.device) == ("cpu", device)
     for seed in range(4):
@@ -67,7 +67,7 @@ def test_answers_are_the_cpus(model: str | colorcv.ModelFiles, device: str) -> N
         assert difference < TOLERANCE[device]
 
 
-def test_a_photo_in_and_out() -> None:
+def test_photo_agrees_with_the_cpu() -> None:
     photo = Path(__file__).parents[2] / "examples" / "photos" / "tetons_1942.jpg"
     on_cpu, on_gpu = (
         colorcv.colorize(photo, model="lite", device=name).astype(int) for name in ("cpu", "cuda")
@@ -75,7 +75,7 @@ def test_a_photo_in_and_out() -> None:
     assert np.abs(on_cpu - on_gpu).max() <= 2
 
 
-def test_several_colorizers_and_threads() -> None:
+def test_several_colorizers_in_threads() -> None:
     colorizers = [colorcv.Colorizer("lite", device="cuda") for _ in range(3)]
     inputs = [lightness_for(colorizers[0], seed) for seed in range(6)]
     expected = [colorizers[0].predict_ab(lightness) for lightness in inputs]
@@ -89,29 +89,29 @@ def test_several_colorizers_and_threads() -> None:
 
 @pytest.fixture
 def full_memory() -> Iterator[None]:
-    """Nearly all of the card's memory taken, by plain allocations in ever smaller pieces."""
-    taken = []
+    """Fill nearly all of the GPU's memory, by allocations that become smaller and smaller."""
+    blocks = []
     megabytes = 4096
     while megabytes >= 1:
-        piece = cv2.cuda.GpuMat()  # with a size at once, a failure would be a SystemError
+        block = cv2.cuda.GpuMat()  # with a size here, a failure would be a SystemError
         try:
-            piece.create(1024 * megabytes, 1024, cv2.CV_8U)
-            taken.append(piece)
+            block.create(1024 * megabytes, 1024, cv2.CV_8U)
+            blocks.append(block)
         except cv2.error:
             megabytes //= 2
     yield
-    for piece in taken:
-        piece.release()
+    for block in blocks:
+        block.release()
 
 
 @pytest.mark.usefixtures("full_memory")
-def test_a_full_card_is_a_clear_error(full_size: colorcv.ModelFiles) -> None:
+def test_full_gpu_memory_is_a_clear_error(full_size: colorcv.ModelFiles) -> None:
     with pytest.raises(colorcv.DeviceError, match="cuda"):
         colorcv.Colorizer(full_size, device="cuda")
 
 
 @pytest.mark.usefixtures("full_memory")
-def test_a_full_card_leaves_auto_on_the_cpu(full_size: colorcv.ModelFiles) -> None:
+def test_auto_falls_back_to_the_cpu_if_gpu_memory_is_full(full_size: colorcv.ModelFiles) -> None:
     colorizer = colorcv.Colorizer(full_size)
     assert colorizer.device == "cpu"
     assert "CUDA failed" in colorizer.device_reason

@@ -1,6 +1,6 @@
-"""Devices: what is there, what is asked for, and what happens when one fails.
+"""Tests of devices: which are available, which is used, and what happens when one fails.
 
-No test machine need have a device: a stand-in at the boundary of `cv2.dnn` plays one.
+No device is needed: a fake at the boundary of `cv2.dnn` behaves like one.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tests.reference.caffe_writer import sample_lightness
 
 LIGHTNESS = sample_lightness((16, 24))
 CUDA = (cv2.dnn.DNN_BACKEND_CUDA, [cv2.dnn.DNN_TARGET_CUDA, cv2.dnn.DNN_TARGET_CUDA_FP16])
-Behaviour = Callable[[np.ndarray, int], np.ndarray]
+Behavior = Callable[[np.ndarray, int], np.ndarray]
 
 
-class StandIn:
-    """A net that runs on the CPU whatever it is told, and behaves as it is told elsewhere."""
+class FakeNet:
+    """A net that runs on the CPU, and changes the output if another device is set."""
 
-    def __init__(self, net: cv2.dnn.Net, behaviour: Behaviour) -> None:
+    def __init__(self, net: cv2.dnn.Net, behavior: Behavior) -> None:
         self._net = net
-        self._behaviour = behaviour
+        self._behavior = behavior
         self._backend = self._target = 0
         self._forwards = 0
 
@@ -45,14 +45,14 @@ class StandIn:
         if self._target in (cv2.dnn.DNN_TARGET_CPU, 0):
             return answer
         self._forwards += 1
-        return self._behaviour(answer, self._forwards)
+        return self._behavior(answer, self._forwards)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._net, name)
 
 
 @pytest.fixture
-def reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def cuda_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make OpenCV report CUDA."""
     monkeypatch.setattr(
         cv2.dnn, "getAvailableTargets", lambda backend: CUDA[1] if backend == CUDA[0] else [0]
@@ -60,19 +60,19 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch, reported: None) -> Callable[[Behaviour], None]:
-    """Make OpenCV report CUDA, with networks on it that behave as the test says."""
+def cuda(monkeypatch: pytest.MonkeyPatch, cuda_reported: None) -> Callable[[Behavior], None]:
+    """Make OpenCV report CUDA, and return a function that sets how networks behave on it."""
 
-    def install(behaviour: Behaviour) -> None:
+    def install(behavior: Behavior) -> None:
         read = cv2.dnn.readNetFromONNX
         monkeypatch.setattr(
-            cv2.dnn, "readNetFromONNX", lambda *a, **k: StandIn(read(*a, **k), behaviour)
+            cv2.dnn, "readNetFromONNX", lambda *a, **k: FakeNet(read(*a, **k), behavior)
         )
 
     return install
 
 
-def right(answer: np.ndarray, count: int) -> np.ndarray:
+def correct(answer: np.ndarray, count: int) -> np.ndarray:
     return answer
 
 
@@ -96,69 +96,69 @@ def load(tmp_path: Path, name: str = "auto") -> network.Network:
     return network.load(*small.write(tmp_path), device=name)
 
 
-def assert_right(net: network.Network) -> None:
+def assert_correct(net: network.Network) -> None:
     np.testing.assert_allclose(net.predict_ab(LIGHTNESS), small.answer(LIGHTNESS), atol=1e-3)
 
 
-def test_auto_takes_a_cuda_that_agrees(tmp_path: Path, cuda: Any) -> None:
-    cuda(right)
+def test_auto_uses_cuda_that_agrees(tmp_path: Path, cuda: Any) -> None:
+    cuda(correct)
     net = load(tmp_path)
     assert net.device == "cuda"
     assert "agrees with the CPU within 0.000" in net.device_reason
-    assert_right(net)
+    assert_correct(net)
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "why"),
+    ("behavior", "reason"),
     [
-        (wrong, "does not answer as the CPU does .off by 20.0"),
-        (not_finite, "CUDA failed: .* no colour"),
+        (wrong, "disagrees with the CPU .by up to 20.0 in ab"),
+        (not_finite, "CUDA failed: .* not a colour"),
         (failing, "CUDA failed: .* no kernel image"),
     ],
 )
-def test_auto_stays_on_the_cpu_and_says_why(
-    tmp_path: Path, cuda: Any, behaviour: Behaviour, why: str
+def test_auto_falls_back_to_the_cpu_with_the_reason(
+    tmp_path: Path, cuda: Any, behavior: Behavior, reason: str
 ) -> None:
-    cuda(behaviour)
+    cuda(behavior)
     net = load(tmp_path)
     assert net.device == "cpu"
-    assert_right(net)
-    assert re.search(why, net.device_reason)
+    assert_correct(net)
+    assert re.search(reason, net.device_reason)
 
 
-def test_auto_goes_on_with_the_cpu_when_cuda_fails_later(tmp_path: Path, cuda: Any) -> None:
+def test_auto_continues_on_the_cpu_if_cuda_fails_later(tmp_path: Path, cuda: Any) -> None:
     cuda(failing_later)
     net = load(tmp_path)
     assert net.device == "cuda"
     for _ in range(4):
-        assert_right(net)
+        assert_correct(net)
     assert net.device == "cpu"
-    assert "cuda failed later on" in net.device_reason
+    assert "cuda failed during use" in net.device_reason
     assert "no kernel image" in net.device_reason
 
 
-def test_explicit_cuda_is_used(tmp_path: Path, cuda: Any) -> None:
-    cuda(right)
+def test_requested_cuda_is_used(tmp_path: Path, cuda: Any) -> None:
+    cuda(correct)
     net = load(tmp_path, "cuda-fp16")
-    assert (net.device, net.device_reason) == ("cuda-fp16", "asked for")
+    assert (net.device, net.device_reason) == ("cuda-fp16", "requested")
     assert net._net._target == cv2.dnn.DNN_TARGET_CUDA_FP16
     assert net._net._backend == cv2.dnn.DNN_BACKEND_CUDA
-    assert_right(net)
+    assert_correct(net)
 
 
-@pytest.mark.parametrize("behaviour", [failing, not_finite])
-def test_explicit_cuda_that_fails_is_an_error(
-    tmp_path: Path, cuda: Any, behaviour: Behaviour
+@pytest.mark.parametrize("behavior", [failing, not_finite])
+def test_requested_cuda_that_fails_is_an_error(
+    tmp_path: Path, cuda: Any, behavior: Behavior
 ) -> None:
-    cuda(behaviour)
+    cuda(behavior)
     with pytest.raises(DeviceError, match="'cuda'"):
         load(tmp_path, "cuda")
 
 
-def test_explicit_cuda_that_fails_later_is_an_error(tmp_path: Path, cuda: Any) -> None:
+def test_requested_cuda_that_fails_later_is_an_error(tmp_path: Path, cuda: Any) -> None:
     cuda(failing_later)
     net = load(tmp_path, "cuda")
-    assert_right(net)
+    assert_correct(net)
     for _ in range(2):
         with pytest.raises(DeviceError, match="failed to run the network on 'cuda'"):
             net.predict_ab(LIGHTNESS)
@@ -166,35 +166,35 @@ def test_explicit_cuda_that_fails_later_is_an_error(tmp_path: Path, cuda: Any) -
 
 
 @pytest.mark.skipif(not hasattr(cv2.dnn, "ENGINE_CLASSIC"), reason="an OpenCV with one engine")
-def test_an_engine_that_would_silently_run_on_the_cpu(
+def test_engine_without_cuda_is_an_error(
     tmp_path: Path, cuda: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cuda(right)
-    read = cv2.dnn.readNetFromONNX  # as if OPENCV_FORCE_DNN_ENGINE=2 stood in the environment
+    cuda(correct)
+    read = cv2.dnn.readNetFromONNX  # as with OPENCV_FORCE_DNN_ENGINE=2 in the environment
     monkeypatch.setattr(cv2.dnn, "readNetFromONNX", lambda source, engine=None: read(source))
-    with pytest.raises(DeviceError, match="did not give its classic engine"):
+    with pytest.raises(DeviceError, match="needs OpenCV's classic engine"):
         load(tmp_path, "cuda")
     net = load(tmp_path)
     assert net.device == "cpu"
-    assert "did not give its classic engine" in net.device_reason
+    assert "needs OpenCV's classic engine" in net.device_reason
 
 
 @pytest.mark.skipif(not hasattr(cv2.dnn, "ENGINE_CLASSIC"), reason="an OpenCV with one engine")
-def test_the_temporary_file_for_the_classic_engine(
+def test_temporary_file_for_the_classic_engine(
     tmp_path: Path, cuda: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cuda(right)
+    cuda(correct)
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(loading.tempfile, "tempdir", str(folder))
     load(tmp_path, "cuda")
     assert not list(folder.iterdir())
     folder.rmdir()
-    with pytest.raises(DeviceError, match="temporary file cannot be written"):
+    with pytest.raises(DeviceError, match="cannot write the temporary file"):
         load(tmp_path, "cuda")
 
 
-def test_here_without_devices() -> None:
+def test_devices_of_this_machine() -> None:
     found = {info.name: info for info in network.devices()}
     assert tuple(found) == device.NAMES
     assert found["cpu"].available
@@ -205,29 +205,29 @@ def test_here_without_devices() -> None:
 
 
 @pytest.fixture
-def cuda_without_a_card() -> None:
+def cuda_without_gpu() -> None:
     if "NVIDIA CUDA:" not in cv2.getBuildInformation():
         pytest.skip("this OpenCV was built without CUDA")
     if cv2.dnn.getAvailableTargets(cv2.dnn.DNN_BACKEND_CUDA):
-        pytest.skip("this machine has a card for CUDA")
+        pytest.skip("this machine has a GPU for CUDA")
 
 
-@pytest.mark.usefixtures("cuda_without_a_card")
-def test_here_with_cuda_but_no_card(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cuda_without_gpu")
+def test_opencv_with_cuda_but_without_gpu(tmp_path: Path) -> None:
     net = load(tmp_path)
     assert net.device == "cpu"
-    assert "finds no card" in net.device_reason
-    assert_right(net)
-    with pytest.raises(DeviceError, match="finds no card"):
+    assert "finds no usable GPU" in net.device_reason
+    assert_correct(net)
+    with pytest.raises(DeviceError, match="finds no usable GPU"):
         load(tmp_path, "cuda")
 
 
-@pytest.mark.usefixtures("cuda_without_a_card", "reported")
-def test_a_card_that_was_there_a_moment_ago(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cuda_without_gpu", "cuda_reported")
+def test_gpu_that_is_reported_but_missing(tmp_path: Path) -> None:
     net = load(tmp_path)
     assert net.device == "cpu"
     assert "CUDA failed" in net.device_reason
-    assert_right(net)
+    assert_correct(net)
     with pytest.raises(DeviceError, match=r"'cuda'.*Gpu API call"):
         load(tmp_path, "cuda")
 
@@ -239,29 +239,29 @@ BUILT = """
 
 
 @pytest.mark.parametrize(
-    ("built", "targets", "name", "why"),
+    ("built", "targets", "name", "reason"),
     [
         ("  OpenCL: YES", [], "cuda", "built without CUDA and cuDNN"),
         ("  NVIDIA CUDA: YES\n  cuDNN: NO", [], "cuda", "built without CUDA and cuDNN"),
-        (BUILT, [], "cuda", "architecture 86 90, but finds no card that it can use"),
-        (BUILT, [cv2.dnn.DNN_TARGET_CUDA], "cuda-fp16", "no half precision"),
+        (BUILT, [], "cuda", "architecture 86 90, but finds no usable GPU"),
+        (BUILT, [cv2.dnn.DNN_TARGET_CUDA], "cuda-fp16", "does not support half precision"),
     ],
 )
-def test_why_there_is_no_cuda(
+def test_reasons_for_missing_cuda(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     built: str,
     targets: list[int],
     name: str,
-    why: str,
+    reason: str,
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: built)
     monkeypatch.setattr(cv2.dnn, "getAvailableTargets", lambda backend: targets)
-    with pytest.raises(DeviceError, match=f"'{name}' is not there: .*{why}.*device="):
+    with pytest.raises(DeviceError, match=f"'{name}' is not available: .*{reason}.*; .*use "):
         load(tmp_path, name)
 
 
-class Card:
+class FakeOpenCLDevice:
     def __init__(self, kind: int, intel: bool, half: bool) -> None:
         self.kind, self.intel, self.half = kind, intel, half
 
@@ -269,7 +269,7 @@ class Card:
         return self.kind
 
     def name(self) -> str:
-        return "card"
+        return "fake"
 
     def isIntel(self) -> bool:
         return self.intel
@@ -282,45 +282,57 @@ GPU, CPU = cv2.ocl.Device_TYPE_GPU, cv2.ocl.Device_TYPE_CPU
 
 
 @pytest.mark.parametrize(
-    ("have", "use", "card", "allow", "problems"),
+    ("have", "use", "device", "allow", "problems"),
     [
         (False, False, None, "0", ("no OpenCL device", "no OpenCL device")),
-        (True, False, None, "0", ("switched off", "switched off")),
-        (True, True, Card(CPU, True, True), "0", ("no graphics card", "no graphics card")),
-        (True, True, Card(CPU, False, True), "1", (None, None)),
-        (True, True, Card(GPU, False, True), "0", (None, "not use half precision")),
-        (True, True, Card(GPU, True, False), "0", (None, "not use half precision")),
-        (True, True, Card(GPU, True, True), "0", (None, None)),
+        (True, False, None, "0", ("disabled", "disabled")),
+        (True, True, FakeOpenCLDevice(CPU, True, True), "0", ("not a GPU", "not a GPU")),
+        (True, True, FakeOpenCLDevice(CPU, False, True), "1", (None, None)),
+        (
+            True,
+            True,
+            FakeOpenCLDevice(GPU, False, True),
+            "0",
+            (None, "does not use half precision"),
+        ),
+        (
+            True,
+            True,
+            FakeOpenCLDevice(GPU, True, False),
+            "0",
+            (None, "does not use half precision"),
+        ),
+        (True, True, FakeOpenCLDevice(GPU, True, True), "0", (None, None)),
     ],
 )
-def test_opencl_by_opencvs_own_rules(
+def test_opencl_follows_opencvs_rules(
     monkeypatch: pytest.MonkeyPatch,
     have: bool,
     use: bool,
-    card: Card | None,
+    device: FakeOpenCLDevice | None,
     allow: str,
     problems: tuple[str | None, str | None],
 ) -> None:
     monkeypatch.setattr(cv2.ocl, "haveOpenCL", lambda: have)
     monkeypatch.setattr(cv2.ocl, "useOpenCL", lambda: use)
-    monkeypatch.setattr(cv2.ocl.Device, "getDefault", staticmethod(lambda: card))
+    monkeypatch.setattr(cv2.ocl.Device, "getDefault", staticmethod(lambda: device))
     monkeypatch.setenv("OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES", allow)
     infos = {info.name: info for info in network.devices()}
     for name, problem in zip(("opencl", "opencl-fp16"), problems, strict=True):
         assert infos[name].available is (problem is None)
-        assert (problem or "OpenCV reports it") in infos[name].reason
+        assert (problem or "supported by this OpenCV") in infos[name].reason
 
 
 @pytest.mark.parametrize("name", ["gpu", "", None, 0])
-def test_a_device_that_is_not_known(tmp_path: Path, name: Any) -> None:
+def test_unknown_device(tmp_path: Path, name: Any) -> None:
     with pytest.raises(OptionError, match="device"):
         load(tmp_path, name)
 
 
-def test_a_network_that_opencv_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
+def test_network_that_opencv_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reject(*args: object, **kwargs: object) -> None:
         raise cv2.error("assertion failed")
 
-    monkeypatch.setattr(cv2.dnn, "readNetFromONNX", refuse)
-    with pytest.raises(DeviceError, match="does not take the network for 'cpu'"):
+    monkeypatch.setattr(cv2.dnn, "readNetFromONNX", reject)
+    with pytest.raises(DeviceError, match="cannot load the network for 'cpu'"):
         load(tmp_path)

@@ -1,4 +1,4 @@
-"""The graph as ONNX bytes, read back by the `onnx` package."""
+"""Tests of ONNX serialisation, read back by the `onnx` package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build(tmp_path: Path, encoding: str = "packed") -> Graph:
     )
 
 
-def test_the_onnx_package_accepts_it(tmp_path: Path) -> None:
+def test_onnx_package_accepts_the_model(tmp_path: Path) -> None:
     graph = build(tmp_path)
     model = reference.load_from_string(onnx.encode(graph).tobytes())
     reference.checker.check_model(model, full_check=True)
@@ -40,7 +40,7 @@ def test_the_onnx_package_accepts_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(kernel), small.weights()["conv2"][0])
 
 
-def test_every_kind_of_attribute() -> None:
+def test_all_attribute_types() -> None:
     node = Node(
         "Any", "n", ("x", "", "c"), (1,), {"f": 0.5, "i": -3, "s": "text", "l": (1, -1, 1 << 40)}
     )
@@ -54,14 +54,16 @@ def test_every_kind_of_attribute() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["packed", "half"])
-def test_written_to_a_file_it_is_the_same(tmp_path: Path, encoding: str) -> None:
+def test_file_and_buffer_are_equal(tmp_path: Path, encoding: str) -> None:
     graph = build(tmp_path, encoding)
     with (tmp_path / "net.onnx").open("wb") as file:
         onnx.write(graph, file)
     assert (tmp_path / "net.onnx").read_bytes() == onnx.encode(graph).tobytes()
 
 
-def test_what_stays_in_the_caffemodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_constants_refer_to_the_caffemodel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx, "MIN_EXTERNAL", 100)
     graph = build(tmp_path)
     whole = reference.load_from_string(onnx.encode(graph).tobytes())
@@ -81,7 +83,7 @@ def test_what_stays_in_the_caffemodel(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("encoding", ["half", "double", "unpacked"])
-def test_what_cannot_stay_there(
+def test_other_encodings_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setattr(onnx, "MIN_EXTERNAL", 100)
@@ -90,17 +92,17 @@ def test_what_cannot_stay_there(
 
 
 @pytest.mark.parametrize("load_mode", ["file", "external"])
-def test_a_handover_that_fails_costs_memory_only(
+def test_failed_load_mode_falls_back_to_the_buffer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_mode: loading.LoadMode
 ) -> None:
     tried: list[str] = []
     load_net = loading.load_net
 
-    def read(make_graph, name, form="buffer"):  # type: ignore[no-untyped-def]
-        tried.append(form)
-        if form != "buffer":
-            raise DeviceError("no room")
-        return load_net(make_graph, name, form)
+    def read(make_graph, device, mode="buffer"):  # type: ignore[no-untyped-def]
+        tried.append(mode)
+        if mode != "buffer":
+            raise DeviceError("disk full")
+        return load_net(make_graph, device, mode)
 
     monkeypatch.setattr(loading, "load_net", read)
     monkeypatch.setattr(

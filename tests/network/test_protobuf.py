@@ -1,4 +1,4 @@
-"""The protobuf wire format."""
+"""Tests of the protobuf wire format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(data: bytes) -> list[protobuf.Field]:
 
 
 @given(st.integers(0, 2**64 - 1))
-def test_numbers_come_back(value: int) -> None:
+def test_varints_round_trip(value: int) -> None:
     (field,) = read(encode_tag(3, VARINT) + encode_varint(value))
     assert field[:3] == (3, VARINT, value)
 
@@ -43,7 +43,7 @@ def test_known_encodings() -> None:
 @pytest.mark.parametrize(("kind", "dtype"), [(FIXED32, "<f4"), (FIXED64, "<f8")])
 @pytest.mark.parametrize("count", [1, 2, 7, 70_000])
 @pytest.mark.parametrize("number", [5, 2000])
-def test_a_run_of_values_is_one_field(kind: int, dtype: str, count: int, number: int) -> None:
+def test_run_of_values_is_one_field(kind: int, dtype: str, count: int, number: int) -> None:
     values = np.arange(count).astype(dtype)
     run = b"".join(encode_tag(number, kind) + v.tobytes() for v in values)
     after = (
@@ -60,21 +60,21 @@ def test_a_run_of_values_is_one_field(kind: int, dtype: str, count: int, number:
     assert third[:3] == (1, VARINT, 9)
 
 
-def test_a_run_with_a_key_longer_than_needed() -> None:
-    data = (b"\xad\x00" + np.float32(2).tobytes()) * 3  # field 5, its key in two bytes
+def test_run_with_a_tag_longer_than_needed() -> None:
+    data = (b"\xad\x00" + np.float32(2).tobytes()) * 3  # field 5, its tag in two bytes
     reader = Reader(data, "t")
     (field,) = reader.fields(reader.whole)
     np.testing.assert_array_equal(reader.values(field, "<f4"), [2, 2, 2])
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "message"),
     [
-        (b"\x80", "truncated: a number ends at byte 1"),
-        (b"\x80" * 11, "number without an end"),
+        (b"\x80", "truncated: a varint is cut off at byte 1"),
+        (b"\x80" * 11, "a varint has more than 10 bytes"),
         (
             encode_tag(1, BYTES) + encode_varint(5) + b"abc",
-            "truncated: field 1 at byte 0 needs bytes up to 7",
+            "truncated: field 1 at byte 0 should end at byte 7",
         ),
         (encode_tag(1, BYTES) + encode_varint(2**64 - 1), "truncated"),
         (encode_tag(1, FIXED32) + b"abc", "truncated"),
@@ -85,13 +85,13 @@ def test_a_run_with_a_key_longer_than_needed() -> None:
         (b"\x08\x00" * (protobuf.MAX_FIELDS + 1), f"more than {protobuf.MAX_FIELDS} fields"),
     ],
 )
-def test_refused(data: bytes, why: str) -> None:
-    with pytest.raises(ModelFormatError, match=f"^t: .*{why}"):
+def test_wrong_bytes_are_rejected(data: bytes, message: str) -> None:
+    with pytest.raises(ModelFormatError, match=f"^t: .*{message}"):
         read(data)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(data: bytes) -> None:
     try:
         fields = read(data)
     except ModelFormatError:

@@ -1,4 +1,4 @@
-"""The rewrites: each by itself and all together leave every answer as it was."""
+"""Tests of the graph rewrites: each alone and all together keep the network's output."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NETS = {
     + point("n3", "r3", "BatchNorm")
     + conv("d", "n3", 6, DILATED + " bias_term: false")
     + conv("last", "d", 4, SAME),
-    "two runs, read from both sides": conv("a", "data_l", 6, DILATED)
+    "two runs with a tensor read by both": conv("a", "data_l", 6, DILATED)
     + point("ra", "a", "ReLU")
     + conv("b", "ra", 6, DILATED)
     + 'layer { name: "s" type: "Eltwise" bottom: "ra" bottom: "b" top: "s" }\n'
@@ -74,7 +74,7 @@ NETS = {
     + conv("c", "a", 4, "kernel_size: 3 pad: 3 dilation: 3")
     + conv("d", "a", 4, DILATED)
     + 'layer { name: "last" type: "Eltwise" bottom: "b" bottom: "c" bottom: "d" top: "last" }\n',
-    "what stays as it is": conv("a", "data_l", 6, "kernel_size: 5 pad: 2")
+    "layers that no rewrite takes": conv("a", "data_l", 6, "kernel_size: 5 pad: 2")
     + conv("b", "a", 6, SAME + " group: 2")
     + conv("c", "b", 6, "kernel_size: 3 pad: 1 dilation: 2")
     + conv("last", "c", 6, "kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0"),
@@ -124,7 +124,9 @@ def build(tmp_path: Path, name: str, size: tuple[int, int]) -> Graph:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("rewrite", REWRITES)
 @pytest.mark.parametrize("name", NETS)
-def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, int]) -> None:
+def test_rewrites_keep_the_output(
+    tmp_path: Path, name: str, rewrite: str, size: tuple[int, int]
+) -> None:
     graph = build(tmp_path, name, size)
     rewritten = REWRITES[rewrite](graph)
     assert rewritten.output_shape == graph.output_shape
@@ -137,11 +139,11 @@ def test_answers_stay(tmp_path: Path, name: str, rewrite: str, size: tuple[int, 
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_this_opencv_runs_its_own_form(tmp_path: Path, name: str) -> None:
+def test_this_opencv_runs_its_profile(tmp_path: Path, name: str) -> None:
     graph = build(tmp_path, name, (18, 30))
-    chosen = profiles.select_profile("cpu", low_memory=False)
+    profile = profiles.select_profile("cpu", low_memory=False)
     lightness = sample_lightness((18, 30))
-    net = cv2.dnn.readNetFromONNX(onnx.encode(chosen.rewrite(graph)))
+    net = cv2.dnn.readNetFromONNX(onnx.encode(profile.rewrite(graph)))
     net.setInput((lightness - 50)[None, None])
     found = net.forward()[0].transpose(1, 2, 0)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
@@ -152,7 +154,7 @@ def ops(graph: Graph) -> list[str]:
     return [node.op for node in graph.nodes]
 
 
-def test_a_run_crosses_over_once(tmp_path: Path) -> None:
+def test_run_of_dilated_layers_is_converted_once(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (12, 24))
     rewritten = dilation.space_to_batch_tiled(graph)
     assert ops(rewritten).count("Transpose") == 2
@@ -164,35 +166,35 @@ def test_a_run_crosses_over_once(tmp_path: Path) -> None:
     )
 
 
-def test_no_convolution_is_left(tmp_path: Path) -> None:
+def test_all_convolutions_are_rewritten(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (12, 24))
     rewritten = REWRITES["all for 5"](graph)
     assert "Conv" not in ops(rewritten)
 
 
 @pytest.mark.parametrize("rewrite", ["space_to_batch_tiled", "stacked winograd", "winograd"])
-def test_layers_without_a_form_are_not_touched(tmp_path: Path, rewrite: str) -> None:
-    graph = build(tmp_path, "what stays as it is", (12, 24))
+def test_other_layers_stay(tmp_path: Path, rewrite: str) -> None:
+    graph = build(tmp_path, "layers that no rewrite takes", (12, 24))
     assert REWRITES[rewrite](graph).nodes == graph.nodes
 
 
-def test_a_head_that_is_read_elsewhere_stays(tmp_path: Path) -> None:
+def test_head_with_other_consumers_stays(tmp_path: Path) -> None:
     graph = build(tmp_path, "plain 3x3", (12, 24))
     assert ops(head.head_to_gemm(graph))[-6:-1] == [
         "Reshape", "Gemm", "Softmax", "Gemm", "Transpose"
     ]  # fmt: skip
-    spy = Node("Relu", "spy", ("class8_313_rh",), graph.shape("class8_313_rh"))
-    watched = graph.replaced([*graph.nodes, spy])
-    assert head.head_to_gemm(watched) is watched
+    other = Node("Relu", "other", ("class8_313_rh",), graph.shape("class8_313_rh"))
+    shared = graph.replaced([*graph.nodes, other])
+    assert head.head_to_gemm(shared) is shared
 
 
-def test_planes_that_a_dilation_does_not_divide_stay(tmp_path: Path) -> None:
+def test_sizes_that_the_dilation_does_not_divide_stay(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (13, 24))
     assert dilation.space_to_batch_tiled(graph).nodes == graph.nodes
 
 
 @pytest.mark.parametrize(
-    ("form", "taps", "output"),
+    ("key", "taps", "output"),
     [
         (("Conv", 3, 1, 1, 1), 3, lambda x, w, y: x[y : y + 3] @ w),
         (("Conv", 3, 2, 1, 1), 3, lambda x, w, y: x[2 * y : 2 * y + 3] @ w),
@@ -207,8 +209,8 @@ def test_planes_that_a_dilation_does_not_divide_stay(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_forms_on_one_side(form: Any, taps: int, output: Any) -> None:
-    found = winograd.TRANSFORMS[form]
+def test_transforms_in_one_dimension(key: Any, taps: int, output: Any) -> None:
+    found = winograd.TRANSFORMS[key]
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(found.tile_in), rng.standard_normal(taps)
     outputs = found.output_transform @ ((found.kernel_transform @ w) * (found.input_transform @ x))
@@ -217,15 +219,15 @@ def test_forms_on_one_side(form: Any, taps: int, output: Any) -> None:
 
 
 def test_the_published_f43_matrices() -> None:
-    # Lavin and Gray 2015, section 4.3; rows may be scaled where kernel and forth make up for it.
-    forth, kernel, back = winograd.toom_cook(4, 3, (0, 1, -1, 2, -2))
-    np.testing.assert_allclose(kernel[1] * forth[1, 4], [-1 / 6] * 3)
-    np.testing.assert_array_equal(back[3], [0, 1, -1, 8, -8, 1])
-    np.testing.assert_array_equal(forth[0], [4, 0, -5, 0, 1, 0])
+    # Lavin and Gray 2015, section 4.3. Rows of kernel and input may have opposite scales.
+    inputs, kernel, outputs = winograd.toom_cook(4, 3, (0, 1, -1, 2, -2))
+    np.testing.assert_allclose(kernel[1] * inputs[1, 4], [-1 / 6] * 3)
+    np.testing.assert_array_equal(outputs[3], [0, 1, -1, 8, -8, 1])
+    np.testing.assert_array_equal(inputs[0], [4, 0, -5, 0, 1, 0])
 
 
 @pytest.mark.parametrize(
-    ("version", "rewrites", "low_handover"),
+    ("version", "rewrites", "low_memory_load_mode"),
     [
         ("4.9.0", 0, "buffer"),
         ("4.10.0", 2, "file"),
@@ -234,21 +236,21 @@ def test_the_published_f43_matrices() -> None:
         ("5.0.0", 3, "external"),
         ("5.1.0", 0, "buffer"),
         ("6.1.0", 0, "buffer"),
-        ("who knows", 0, "buffer"),
+        ("unknown", 0, "buffer"),
     ],
 )
-def test_the_table(
-    monkeypatch: pytest.MonkeyPatch, version: str, rewrites: int, low_handover: str
+def test_select_profile(
+    monkeypatch: pytest.MonkeyPatch, version: str, rewrites: int, low_memory_load_mode: str
 ) -> None:
     monkeypatch.setattr(cv2, "__version__", version)
     assert len(profiles.select_profile("cpu", low_memory=False).rewrites) == rewrites
     low = profiles.select_profile("cpu", low_memory=True)
-    assert (low.rewrites, low.opencv_winograd, low.load_mode) == ((), False, low_handover)
+    assert (low.rewrites, low.opencv_winograd, low.load_mode) == ((), False, low_memory_load_mode)
     for name in ("cuda", "cuda-fp16", "opencl", "opencl-fp16"):
         assert profiles.select_profile(name, low_memory=False) == profiles.DEFAULT_PROFILE
 
 
-def test_the_classic_engine_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classic_engine_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
     monkeypatch.setenv("OPENCV_FORCE_DNN_ENGINE", "1")
     assert profiles.select_profile("cpu", low_memory=False) == profiles.DEFAULT_PROFILE

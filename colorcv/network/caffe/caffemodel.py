@@ -73,16 +73,16 @@ def read(path: Path) -> dict[str, list[Blob]]:
             if not blobs:
                 continue
             if name in layers:
-                raise ModelFormatError(f"{path}: the layer {name!r} has blobs twice")
+                raise ModelFormatError(f"{path}: layer {name!r} occurs twice")
             layers[name] = blobs
         elif field.number == _NET_LAYERS_V1:
             has_v1_layers = True
     if not layers:
         raise ModelFormatError(
-            f"{path}: this caffemodel has V1 layers only (Caffe before 2014), which cannot hold "
-            "this network: convert it with Caffe's upgrade_net_proto_binary"
+            f"{path}: V1 layers (Caffe before 2014) are not supported; convert the caffemodel with "
+            "Caffe's upgrade_net_proto_binary"
             if has_v1_layers
-            else f"{path}: this is no caffemodel with weights: no layer in it has blobs"
+            else f"{path}: not a caffemodel with weights: no layer has blobs"
         )
     return layers
 
@@ -117,28 +117,32 @@ def _blob(reader: Reader, span: Span, location: str) -> Blob:
         elif field.number in _DATA:
             dtype, unpacked_kind = _DATA[field.number]
             if field.kind not in (BYTES, unpacked_kind):
-                raise ModelFormatError(f"{location}: its numbers have wire type {field.kind}")
+                raise ModelFormatError(
+                    f"{location}: unexpected wire type {field.kind} of its values"
+                )
             if data_field not in (None, field.number):
-                raise ModelFormatError(f"{location}: its numbers stand there twice, in two forms")
+                raise ModelFormatError(f"{location}: its values are given in two formats")
             data_field = field.number
             is_packed_float32 = (field.number, field.kind) == (_DATA_FLOAT, BYTES)
             offset = field.span.start if is_packed_float32 else None
             chunks.append(_floats(reader, field, dtype))
             if len(chunks) > MAX_CHUNKS:
                 raise ModelFormatError(
-                    f"{location}: its numbers stand in more than {MAX_CHUNKS} runs"
+                    f"{location}: its values are split into more than {MAX_CHUNKS} parts"
                 )
     if data_field == _DATA_RAW and raw_type != _RAW_TYPE_FLOAT16:
         raise ModelFormatError(
-            f"{location}: raw data of type {raw_type}, only {_RAW_TYPE_FLOAT16} (float16) is taken"
+            f"{location}: raw_data_type must be {_RAW_TYPE_FLOAT16} (float16), got {raw_type}"
         )
     if not chunks:
-        raise ModelFormatError(f"{location}: it holds no numbers")
+        raise ModelFormatError(f"{location}: it has no values")
     values = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     if shape is None:
         shape = old_shape if any(old_shape) else [values.size]
     if any(not 0 < dim < _MAX_DIM for dim in shape) or math.prod(shape) != values.size:
-        raise ModelFormatError(f"{location}: shape {tuple(shape)}, but {values.size} numbers")
+        raise ModelFormatError(
+            f"{location}: shape {tuple(shape)} does not match {values.size} values"
+        )
     return Blob(tuple(shape), values, offset if len(chunks) == 1 else None)
 
 
@@ -154,6 +158,6 @@ def _shape(reader: Reader, span: Span) -> list[int]:
             shape += [field.value] if field.kind == VARINT else reader.varints(field.span)
         if len(shape) > MAX_SHAPE_DIMS:
             raise ModelFormatError(
-                f"{reader.location}: a shape of more than {MAX_SHAPE_DIMS} dimensions"
+                f"{reader.location}: a shape has more than {MAX_SHAPE_DIMS} dimensions"
             )
     return shape

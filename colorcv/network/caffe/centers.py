@@ -34,26 +34,30 @@ def read(path: Path) -> Float32Array:
     ModelFormatError
         The file cannot be read, or does not hold 313 pairs of finite numbers in -128..128.
     """
-    data = read_small(path, "file of centres (.npy)", _MAX_BYTES)
+    data = read_small(path, "centres file", _MAX_BYTES)
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
-        raise ModelFormatError(f"{path}: this is no .npy file")
+        raise ModelFormatError(f"{path}: not a .npy file")
     start = 10 if data[6] == 1 else 12
     stop = start + int.from_bytes(data[8:start], "little")
     header = _HEADER.fullmatch(data[start:stop].decode("latin-1"))
     if header is None or stop > len(data):
-        raise ModelFormatError(f"{path}: this .npy holds no table of numbers")
+        raise ModelFormatError(f"{path}: expected a .npy file with a table of numbers")
     descr, fortran, rows, columns = header.groups()
     if (rows, columns) != (str(COUNT), "2"):
-        raise ModelFormatError(f"{path}: centres of shape ({rows}, {columns}), not ({COUNT}, 2)")
+        raise ModelFormatError(
+            f"{path}: the centres must have shape ({COUNT}, 2), got ({rows}, {columns})"
+        )
     dtype = np.dtype(descr)
     if len(data) - stop != COUNT * 2 * dtype.itemsize:
         raise ModelFormatError(
-            f"{path}: truncated: {len(data) - stop} bytes of numbers, not "
-            f"{COUNT * 2 * dtype.itemsize}"
+            f"{path}: truncated: expected {COUNT * 2 * dtype.itemsize} bytes of values, got "
+            f"{len(data) - stop}"
         )
     numbers = np.frombuffer(data, dtype, offset=stop)
     with np.errstate(over="ignore", invalid="ignore"):
         values = numbers.astype(np.float32)
     if not (np.abs(values) <= _MAX_AB).all():
-        raise ModelFormatError(f"{path}: centres should be finite and within -{_MAX_AB}..{_MAX_AB}")
+        raise ModelFormatError(
+            f"{path}: the centres must be finite and between -{_MAX_AB} and {_MAX_AB}"
+        )
     return values.reshape((COUNT, 2), order="F" if fortran == "True" else "C")

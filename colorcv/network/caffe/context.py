@@ -115,13 +115,15 @@ class ImportContext(GraphBuilder):
         """
         name = super().add_node(op, suffix, inputs, shape, **attributes)
         if len(self.nodes) > MAX_LAYERS:
-            raise ModelFormatError(f"{self._location}: more than {MAX_LAYERS} operations")
+            raise ModelFormatError(
+                f"{self._location}: the network has more than {MAX_LAYERS} operations"
+            )
         self.shapes[name] = shape
         self.element_count += math.prod(shape)
         self.strides.setdefault(name, max((self.strides.get(i, 1) for i in inputs), default=1))
         limit = MAX_ELEMENTS if self.input_hw is None else MAX_REQUESTED_ELEMENTS
         if self.element_count > limit:
-            self.reject_size(f"{self._location}: layer {name!r}: too large a tensor: {shape}")
+            self.reject_size(f"{self._location}: layer {name!r}: the tensor {shape} is too large")
         return name
 
     def reject_size(self, problem: str) -> NoReturn:
@@ -130,8 +132,8 @@ class ImportContext(GraphBuilder):
             raise ModelFormatError(problem)
         stride = max(self.strides.values(), default=1)
         raise OptionError(
-            f"the network cannot run at {self.input_hw[0]}x{self.input_hw[1]} ({problem}); "
-            f"multiples of {stride} go, up to the memory there is"
+            f"the network cannot run at {self.input_hw[0]}x{self.input_hw[1]} ({problem}); use "
+            f"multiples of {stride} that fit into memory"
         )
 
     def blob(self, layer_name: str, index: int, count: int, shape: Shape) -> Constant:
@@ -139,18 +141,20 @@ class ImportContext(GraphBuilder):
         location = f"{self._weights_file}: layer {layer_name!r}"
         found = self._blobs.get(layer_name, ())
         if len(found) != count:
-            raise ModelFormatError(f"{location}: {len(found)} blobs, {count} are needed")
+            raise ModelFormatError(f"{location}: expected {count} blobs, got {len(found)}")
         blob = found[index]
         # Old files write a vector as 1x1x1xC.
         is_same = blob.shape == shape or (
             len(shape) == 1 and _without_ones(blob.shape) == _without_ones(shape)
         )
         if not is_same:
-            raise ModelFormatError(f"{location}, blob {index}: shape {blob.shape}, not {shape}")
+            raise ModelFormatError(
+                f"{location}, blob {index}: expected shape {shape}, got {blob.shape}"
+            )
         with np.errstate(invalid="ignore"):
             low, high = float(blob.values.min()), float(blob.values.max())
         if not (low >= -FLOAT_MAX and high <= FLOAT_MAX):
-            raise ModelFormatError(f"{location}, blob {index}: it holds NaN or infinite numbers")
+            raise ModelFormatError(f"{location}, blob {index}: it has NaN or infinite values")
         external = None if blob.offset is None else (self._weights_file, blob.offset)
         return Constant(shape, lambda: blob.values, external=external)
 

@@ -13,10 +13,10 @@ from ...errors import ModelFormatError
 __all__ = ["map_file", "read_small"]
 
 _FOREIGN: dict[FileKind, str] = {
-    "html": "an HTML page (a download went wrong: fetch the file again)",
-    "xml": "an HTML page (a download went wrong: fetch the file again)",
-    "git-lfs": "a Git LFS pointer, not the file that it points to (run `git lfs pull`)",
-    "archive": "a packed archive (unpack it first)",
+    "html": "an HTML page (a failed download; download the file again)",
+    "xml": "an HTML page (a failed download; download the file again)",
+    "git-lfs": "a Git LFS pointer (run `git lfs pull`)",
+    "archive": "an archive (unpack it first)",
 }
 
 
@@ -25,13 +25,11 @@ def read_small(path: Path, role: str, max_bytes: int) -> bytes:
     descriptor, size = _open(path, role)
     with os.fdopen(descriptor, "rb") as file:
         if size > max_bytes:
-            raise ModelFormatError(
-                f"{path}: {size} bytes are too many for a {role} ({max_bytes} go)"
-            )
+            raise ModelFormatError(f"{path}: the {role} has {size} bytes, the limit is {max_bytes}")
         try:
             data = file.read(max_bytes + 1)
         except OSError as err:
-            raise ModelFormatError(f"{path}: the {role} cannot be read: {err}") from err
+            raise ModelFormatError(f"{path}: cannot read the {role}: {_reason(err)}") from err
     _reject_foreign(data[:512], path, role)
     return data
 
@@ -42,7 +40,9 @@ def map_file(path: Path, role: str) -> mmap.mmap:
     try:
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as err:
-        raise ModelFormatError(f"{path}: the {role} cannot be mapped: {err}") from err
+        raise ModelFormatError(
+            f"{path}: cannot map the {role} into memory: {_reason(err)}"
+        ) from err
     finally:
         os.close(descriptor)
     _reject_foreign(mapped[:512], path, role)
@@ -57,18 +57,23 @@ def _open(path: Path, role: str) -> tuple[int, int]:
             path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         )
     except (OSError, ValueError) as err:
-        raise ModelFormatError(f"{path}: the {role} cannot be opened: {err}") from err
+        raise ModelFormatError(f"{path}: cannot open the {role}: {_reason(err)}") from err
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise ModelFormatError(f"{path}: the {role} is no regular file")
+        raise ModelFormatError(f"{path}: the {role} is not a regular file")
     if status.st_size == 0:
         os.close(descriptor)
         raise ModelFormatError(f"{path}: the {role} is empty (0 bytes)")
     return descriptor, status.st_size
 
 
+def _reason(err: OSError | ValueError) -> str:
+    """Return the system's message, without the path that stands before it already."""
+    return getattr(err, "strerror", None) or str(err)
+
+
 def _reject_foreign(head: bytes, path: Path, role: str) -> None:
     kind = sniff(head)
     if kind is not None:
-        raise ModelFormatError(f"{path}: this is no {role} but {_FOREIGN[kind]}")
+        raise ModelFormatError(f"{path}: expected a {role}, got {_FOREIGN[kind]}")

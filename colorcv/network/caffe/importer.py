@@ -76,17 +76,19 @@ def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
     layers = net.messages("layer")
     if not layers:
         raise ModelFormatError(
-            f"{net.location}: V1 layers are not taken: convert the prototxt with Caffe's "
-            "upgrade_net_proto_text"
+            f"{net.location}: V1 layers (Caffe before 2014) are not supported; convert the "
+            "prototxt with Caffe's upgrade_net_proto_text"
             if net.messages("layers")
-            else f"{net.location}: this prototxt has no layers"
+            else f"{net.location}: the prototxt has no layers"
         )
     if len(layers) > MAX_LAYERS:
-        raise ModelFormatError(f"{net.location}: {len(layers)} layers, {MAX_LAYERS} go")
+        raise ModelFormatError(
+            f"{net.location}: at most {MAX_LAYERS} layers are supported, got {len(layers)}"
+        )
     for needed, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
         if not any(layer.fields.get("name") == [needed] for layer in layers):
             raise ModelFormatError(
-                f"{net.location}: the layer {needed!r}, which holds {holds}, is missing"
+                f"{net.location}: layer {needed!r} is missing (it holds {holds})"
             )
     names: set[str] = set()
     for number, layer in enumerate(layers, 1):
@@ -94,12 +96,12 @@ def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
         name = layer.string("name")
         if not _NAME.fullmatch(name):
             raise ModelFormatError(
-                f"{layer.location}: the name {name[:40]!r} should be 1 to 200 letters, digits, "
-                "'_', '.', '/', '-'"
+                f"{layer.location}: a name must be 1 to 200 letters, digits, '_', '.', '/' or "
+                f"'-', got {name[:40]!r}"
             )
         layer.location = f"{net.location}: layer {name!r}"
         if name in names:
-            raise ModelFormatError(f"{layer.location} stands there twice")
+            raise ModelFormatError(f"{layer.location}: its name is used twice")
         names.add(name)
         yield layer, name
 
@@ -109,28 +111,35 @@ def _convert(context: ImportContext, layer: Message, name: str, tensors: dict[st
     kind = layer.string("type")
     if kind not in LAYERS:
         raise ModelFormatError(
-            f"{layer.location}: its type {kind!r} is not known; known are {', '.join(LAYERS)}"
+            f"{layer.location}: layer type {kind!r} is not supported; supported are "
+            f"{', '.join(LAYERS)}"
         )
     layer_type = LAYERS[kind]
-    if (name == AB_LAYER and kind != "Convolution") or (name == SCALE_LAYER and kind != "Scale"):
-        raise ModelFormatError(f"{layer.location}: this layer cannot be of type {kind!r}")
+    required = {AB_LAYER: "Convolution", SCALE_LAYER: "Scale"}.get(name, kind)
+    if kind != required:
+        raise ModelFormatError(f"{layer.location}: its type must be {required}, got {kind}")
     layer.allow_fields(*_COMMON_FIELDS, layer_type.params)
     bottoms, tops = layer.strings("bottom"), layer.strings("top")
     max_bottoms = _MAX_ELTWISE_INPUTS if kind == "Eltwise" else layer_type.bottoms
     if not layer_type.bottoms <= len(bottoms) <= max_bottoms:
         raise ModelFormatError(
-            f"{layer.location}: {len(bottoms)} bottoms, {kind} takes {layer_type.bottoms}"
+            f"{layer.location}: expected {layer_type.bottoms} bottoms for {kind}, got "
+            f"{len(bottoms)}"
         )
     if len(tops) != layer_type.tops:
-        raise ModelFormatError(f"{layer.location}: {len(tops)} tops, not {layer_type.tops}")
+        raise ModelFormatError(
+            f"{layer.location}: expected {layer_type.tops} tops, got {len(tops)}"
+        )
     for bottom in bottoms:
         if bottom not in tensors:
             raise ModelFormatError(
-                f"{layer.location}: its bottom {bottom!r} is made by no layer before it"
+                f"{layer.location}: its bottom {bottom!r} is not a top of an earlier layer"
             )
     for top in tops:
         if top in tensors and top not in bottoms:
-            raise ModelFormatError(f"{layer.location}: its top {top!r} is made by another layer")
+            raise ModelFormatError(
+                f"{layer.location}: its top {top!r} is already a top of another layer"
+            )
     inputs = tuple(tensors[bottom] for bottom in bottoms)
     context.prefix = name
     layer_type.convert(context, LayerSpec(layer, name, inputs, layer.message(layer_type.params)))
@@ -141,15 +150,17 @@ def _convert(context: ImportContext, layer: Message, name: str, tensors: dict[st
 def _finish(context: ImportContext, location: str) -> Graph:
     """Check the output, and return the graph without the nodes that do not lead to it."""
     if context.input is None or AB_LAYER not in context.shapes:
-        raise ModelFormatError(f"{location}: {AB_LAYER!r} gives nothing")
+        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} has no output")
     shape = context.shapes[AB_LAYER]
     if shape[:2] != (1, 2):
-        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} gives {shape}, not (1, 2, h, w)")
+        raise ModelFormatError(
+            f"{location}: layer {AB_LAYER!r} must have output shape (1, 2, h, w), got {shape}"
+        )
     needed = {AB_LAYER}
     for node in reversed(context.nodes):
         if node.name in needed:
             needed.update(node.inputs)
     if context.input[0] not in needed:
-        raise ModelFormatError(f"{location}: {AB_LAYER!r} does not hang on the input")
+        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} does not depend on the input")
     nodes = tuple(node for node in context.nodes if node.name in needed)
     return Graph(context.input[0], context.input[1], AB_LAYER, nodes, context.constants)

@@ -32,10 +32,10 @@ def _input(context: ImportContext, spec: LayerSpec) -> None:
     dims = shape.integers("dim")
     location = spec.layer.location
     if context.input is not None:
-        raise ModelFormatError(f"{location}: a second input; the network takes lightness alone")
+        raise ModelFormatError(f"{location}: a second input; the only input must be the lightness")
     is_plane = len(dims) == 4 and dims[0] >= 1 and dims[1] == 1
     if not (is_plane and all(0 < dim <= MAX_INPUT_SIDE for dim in dims)):
-        raise ModelFormatError(f"{location}: shape {dims[:8]}, not 1, 1, height, width")
+        raise ModelFormatError(f"{location}: expected shape [1, 1, height, width], got {dims[:8]}")
     context.add_input(spec.name, (1, 1, *(context.input_hw or (dims[2], dims[3]))))
 
 
@@ -56,23 +56,25 @@ def _convolution(context: ImportContext, spec: LayerSpec) -> None:
     outputs = _check_range(params, "num_output", params.integer("num_output"), 1, MAX_CHANNELS)
     group = _check_range(params, "group", params.integer("group", 1), 1, MAX_CHANNELS)
     if params.integer("axis", 1) != 1:
-        raise ModelFormatError(f"{params.location}: axis {params.integer('axis')}, only 1 is known")
+        raise ModelFormatError(f"{params.location}: axis must be 1, got {params.integer('axis')}")
     if any(p >= e for p, e in zip(pad, extent, strict=True)):
         # OpenCV 5.0 reads out of bounds for 1x1 kernels with a pad.
         raise ModelFormatError(
-            f"{params.location}: pad {pad} is not smaller than the kernel {extent}"
+            f"{params.location}: pad must be smaller than the kernel {extent}, got {pad}"
         )
     if group == channels > 1 and dilation != (1, 1):
         # OpenCV 4 gives wrong answers if the pad is not equal to the dilation.
-        raise ModelFormatError(f"{params.location}: a dilated depthwise convolution is not known")
+        raise ModelFormatError(
+            f"{params.location}: dilated depthwise convolutions are not supported"
+        )
     if is_deconvolution and (dilation != (1, 1) or group != 1):
         # OpenCV ignores the dilation without a warning, and OpenCV 4 gets groups wrong.
         raise ModelFormatError(
-            f"{params.location}: a deconvolution with dilation or groups is not known"
+            f"{params.location}: deconvolutions with dilation or groups are not supported"
         )
     if channels % group or outputs % group:
         raise ModelFormatError(
-            f"{params.location}: group {group} does not divide {channels} channels into {outputs}"
+            f"{params.location}: group must divide {channels} and {outputs} channels, got {group}"
         )
     sides = list(zip(size, extent, stride, pad, strict=True))
     if is_deconvolution:
@@ -80,7 +82,7 @@ def _convolution(context: ImportContext, spec: LayerSpec) -> None:
     else:
         height, width = ((n + 2 * p - e) // s + 1 for n, e, s, p in sides)
     if height < 1 or width < 1:
-        context.reject_size(f"{spec.layer.location}: nothing is left of {size[0]}x{size[1]}")
+        context.reject_size(f"{spec.layer.location}: a {size[0]}x{size[1]} input has no output")
     in_stride = context.strides[spec.inputs[0]]
     context.strides[spec.name] = (
         max(1, in_stride // max(stride)) if is_deconvolution else in_stride * max(stride)
@@ -107,7 +109,7 @@ def _weights(
         expected = (2, len(context.centers), 1, 1)
         if shape != expected:
             raise ModelFormatError(
-                f"{spec.layer.location}: kernel {shape}, but the centres are {expected}"
+                f"{spec.layer.location}: expected a kernel of shape {expected}, got {shape}"
             )
         return [context.add_constant("kernel", constant(context.centers.T.reshape(shape)))]
     has_bias = spec.params.flag("bias_term", True)
@@ -120,7 +122,7 @@ def _weights(
 def _relu(context: ImportContext, spec: LayerSpec) -> None:
     spec.params.allow_fields("negative_slope", "engine")
     if spec.params.number("negative_slope"):
-        raise ModelFormatError(f"{spec.params.location}: negative_slope is not known")
+        raise ModelFormatError(f"{spec.params.location}: negative_slope is not supported")
     context.add_node("Relu", "", spec.inputs, context.shapes[spec.inputs[0]])
 
 
@@ -128,7 +130,7 @@ def _batch_norm(context: ImportContext, spec: LayerSpec) -> None:
     params = spec.params
     params.allow_fields("use_global_stats", "moving_average_fraction", "eps")
     if not params.flag("use_global_stats", True):
-        raise ModelFormatError(f"{params.location}: statistics of the batch are not known")
+        raise ModelFormatError(f"{params.location}: use_global_stats: false is not supported")
     eps = params.number("eps")
     eps = 1e-5 if eps is None else eps
     shape = context.shapes[spec.inputs[0]]
@@ -143,9 +145,9 @@ def _batch_norm(context: ImportContext, spec: LayerSpec) -> None:
         mean, variance = mean * scale, variance * scale
     location = spec.layer.location
     if not (0 <= eps <= 1 and variance.min() + eps > 0 and abs(mean).max() <= FLOAT_MAX):
-        raise ModelFormatError(f"{location}: its statistics make no sense (variance below 0?)")
+        raise ModelFormatError(f"{location}: invalid statistics (is the variance negative?)")
     if variance.max() > FLOAT_MAX:
-        raise ModelFormatError(f"{location}: its variance is not finite")
+        raise ModelFormatError(f"{location}: the variance is not finite")
     arrays = {
         "scale": np.ones(channels),
         "shift": np.zeros(channels),
@@ -160,7 +162,7 @@ def _scale(context: ImportContext, spec: LayerSpec) -> None:
     params = spec.params
     params.allow_fields("axis", "num_axes", "filler", "bias_term", "bias_filler")
     if params.integer("axis", 1) != 1 or params.integer("num_axes", 1) != 1:
-        raise ModelFormatError(f"{params.location}: only a scale for each channel is known")
+        raise ModelFormatError(f"{params.location}: only a scale per channel is supported")
     shape = context.shapes[spec.inputs[0]]
     channels = shape[1]
     factor_shape = (1, channels, 1, 1)
@@ -168,7 +170,7 @@ def _scale(context: ImportContext, spec: LayerSpec) -> None:
     if spec.name == SCALE_LAYER:
         if has_bias or channels != len(context.centers):
             raise ModelFormatError(
-                f"{spec.layer.location}: it should scale {len(context.centers)} bins, with no bias"
+                f"{spec.layer.location}: it must scale {len(context.centers)} bins, without a bias"
             )
         factor = constant(np.full(factor_shape, _inverse_temperature(context, params)))
     else:
@@ -190,9 +192,13 @@ def _inverse_temperature(context: ImportContext, params: Message) -> float:
     filler.allow_fields("type", "value")
     value = filler.number("value")
     if filler.string("type", "constant") != "constant" or value is None:
-        raise ModelFormatError(f"{params.location}: its filler states no constant value for 1/T")
+        raise ModelFormatError(
+            f"{params.location}: its filler must be a constant with the value 1/T"
+        )
     if not 1e-6 <= value <= 1e6:
-        raise ModelFormatError(f"{params.location}: 1/T is {value}, not between 1e-6 and 1e6")
+        raise ModelFormatError(
+            f"{params.location}: 1/T must be between 1e-06 and 1e+06, got {value:g}"
+        )
     return value
 
 
@@ -201,12 +207,12 @@ def _eltwise(context: ImportContext, spec: LayerSpec) -> None:
     params.allow_fields("operation", "coeff", "stable_prod_grad")
     is_sum = params.fields.get("operation", ["SUM"]) in (["SUM"], [1])
     if not is_sum or params.fields.get("coeff"):
-        raise ModelFormatError(f"{params.location}: only a plain SUM is known")
+        raise ModelFormatError(f"{params.location}: only SUM without coeff is supported")
     shapes = [context.shapes[name] for name in spec.inputs]
     if len(set(shapes)) > 1:
         if len({shape[:2] for shape in shapes}) > 1:
-            raise ModelFormatError(f"{spec.layer.location}: it sums unlike tensors {shapes}")
-        context.reject_size(f"{spec.layer.location}: it sums unlike tensors {shapes}")
+            raise ModelFormatError(f"{spec.layer.location}: cannot add tensors of shapes {shapes}")
+        context.reject_size(f"{spec.layer.location}: cannot add tensors of shapes {shapes}")
     total = spec.inputs[0]
     for number, other in enumerate(spec.inputs[1:], 2):
         suffix = "" if number == len(spec.inputs) else str(number)
@@ -217,7 +223,7 @@ def _softmax(context: ImportContext, spec: LayerSpec) -> None:
     spec.params.allow_fields("axis", "engine")
     if spec.params.integer("axis", 1) != 1:
         raise ModelFormatError(
-            f"{spec.params.location}: axis {spec.params.integer('axis')}, only 1 is known"
+            f"{spec.params.location}: axis must be 1, got {spec.params.integer('axis')}"
         )
     context.add_node("Softmax", "", spec.inputs, context.shapes[spec.inputs[0]], axis=1)
 
@@ -235,13 +241,15 @@ def _pair(
     if any(key in params.fields for key in split_keys):
         if values:
             raise ModelFormatError(
-                f"{params.location}: both {name} and {split_keys[0]}, {split_keys[1]}"
+                f"{params.location}: give {name} or {' and '.join(split_keys)}, not both"
             )
         values = [params.integer(key, default) for key in split_keys]
     if not values and default is not None:
         values = [default]
     if len(values) not in (1, 2):
-        raise ModelFormatError(f"{params.location}: {name} has {len(values)} values, not 1 or 2")
+        raise ModelFormatError(
+            f"{params.location}: {name} must have 1 or 2 values, got {len(values)}"
+        )
     height, width = (
         _check_range(params, name, value, minimum, MAX_EXTENT) for value in (values[0], values[-1])
     )
@@ -250,7 +258,9 @@ def _pair(
 
 def _check_range(params: Message, name: str, value: int, minimum: int, maximum: int) -> int:
     if not minimum <= value <= maximum:
-        raise ModelFormatError(f"{params.location}: {name} is {value}, not in {minimum}..{maximum}")
+        raise ModelFormatError(
+            f"{params.location}: {name} must be between {minimum} and {maximum}, got {value}"
+        )
     return value
 
 

@@ -56,11 +56,11 @@ class Message:
 
     def strings(self, name: str) -> list[str]:
         """Return all values of a field of strings."""
-        return [str(value) for value in self._all(name, str, "a text")]
+        return [str(value) for value in self._all(name, str, "a string")]
 
     def integers(self, name: str) -> list[int]:
         """Return all values of a field of integers."""
-        values = self._all(name, int, "a whole number")
+        values = self._all(name, int, "an integer")
         return [value for value in values if isinstance(value, int)]
 
     def message(self, name: str) -> Message:
@@ -100,27 +100,27 @@ class Message:
         for value, meaning in (("true", True), ("false", False), (1, True), (0, False)):
             if found[0] == value:
                 return meaning
-        raise ModelFormatError(f"{self.location}: {name} should be true or false, not {found[0]!r}")
+        raise ModelFormatError(f"{self.location}: {name} must be true or false, got {found[0]!r}")
 
     def allow_fields(self, *names: str) -> None:
         """Raise an error for any other field: ignoring it could change the network's output."""
         for name in self.fields:
             if name not in names:
-                raise ModelFormatError(
-                    f"{self.location}: the field {name!r} is not understood here"
-                )
+                raise ModelFormatError(f"{self.location}: field {name!r} is not supported")
 
     def _all(self, name: str, kind: type | tuple[type, ...], expected: str) -> list[Value]:
         values = self.fields.get(name, [])
         for value in values:
             if not isinstance(value, kind):
                 shown = "{...}" if isinstance(value, Message) else repr(value)
-                raise ModelFormatError(f"{self.location}: {name} should be {expected}, not {shown}")
+                raise ModelFormatError(f"{self.location}: {name} must be {expected}, got {shown}")
         return values
 
     def _check_single(self, name: str, count: int) -> None:
         if count > 1:
-            raise ModelFormatError(f"{self.location}: {name} stands there {count} times, once goes")
+            raise ModelFormatError(
+                f"{self.location}: {name} must be given once, got {count} values"
+            )
 
 
 Value = str | int | float | Message
@@ -139,7 +139,7 @@ def read(path: Path) -> Message:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as err:
-        raise ModelFormatError(f"{path}: this is no prototxt: {err}") from err
+        raise ModelFormatError(f"{path}: not a prototxt: {err}") from err
     return parse(text, str(path))
 
 
@@ -158,12 +158,12 @@ def _tokens(text: str, location: str) -> Iterator[Token]:
         if match is None:
             line = text.count("\n", 0, position) + 1
             raise ModelFormatError(
-                f"{location}: line {line} is no protobuf text at {text[position : position + 20]!r}"
+                f"{location}: line {line}: not protobuf text: {text[position : position + 20]!r}"
             )
         if match.lastgroup != "space":
             count += 1
             if count > MAX_TOKENS:
-                raise ModelFormatError(f"{location}: more than {MAX_TOKENS} words and signs")
+                raise ModelFormatError(f"{location}: more than {MAX_TOKENS} tokens")
             yield str(match.lastgroup), match.group(), position
         position = match.end()
 
@@ -218,7 +218,7 @@ class _Parser:
         if kind == "number":
             number = _number(text)
             if number is None:
-                self.reject("a number that makes sense")
+                self.reject("a valid number")
             self.advance()
             return number
         return self.reject(f"a value of {name}")
@@ -244,10 +244,10 @@ class _Parser:
 
     def reject(self, expected: str) -> NoReturn:
         if self.token is None:
-            raise ModelFormatError(f"{self.location}: the text ends where {expected} should stand")
+            raise ModelFormatError(f"{self.location}: unexpected end of file, expected {expected}")
         line = self.text.count("\n", 0, self.token[2]) + 1
         raise ModelFormatError(
-            f"{self.location}: line {line}: {expected} should stand where {self.token[1][:40]!r} is"
+            f"{self.location}: line {line}: expected {expected}, got {self.token[1][:40]!r}"
         )
 
 
