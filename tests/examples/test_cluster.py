@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ pytest.importorskip("tqdm", reason="the cluster examples draw their bars with tq
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "examples" / "cluster"
 PHOTOS = ROOT / "examples" / "photos"
-PATIENCE_S = 240
+TIMEOUT_S = 240
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def started(script: str, *arguments: object, log: Path) -> Iterator[subprocess.P
         )
         try:
             yield process
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -61,12 +62,12 @@ def workers_of(process: subprocess.Popen) -> list[Any]:
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen, log: Path) -> None:
-    for _ in range(PATIENCE_S * 20):
+    for _ in range(TIMEOUT_S * 20):
         if condition():
             return
         assert process.poll() is None, log.read_text(encoding="utf-8")
         time.sleep(0.05)
-    pytest.fail(f"waited in vain: {log.read_text(encoding='utf-8')}")
+    pytest.fail(f"timed out: {log.read_text(encoding='utf-8')}")
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,9 @@ def small() -> np.ndarray:
     return cv2.resize(photo, (240, 192), interpolation=cv2.INTER_AREA)
 
 
-def colored_here(picture: np.ndarray, suffix: str) -> bytes:
-    """What one machine makes of it."""
-    return cv2.imencode(suffix, colorcv.colorize(picture, model="lite"))[1].tobytes()
+def colored_here(image: np.ndarray, suffix: str) -> bytes:
+    """Return what one machine makes of it."""
+    return cv2.imencode(suffix, colorcv.colorize(image, model="lite"))[1].tobytes()
 
 
 def test_photos_of_a_folder(tmp_path: Path, small: np.ndarray) -> None:
@@ -86,9 +87,9 @@ def test_photos_of_a_folder(tmp_path: Path, small: np.ndarray) -> None:
     cv2.imwrite(str(scans / "1942" / "lake.png"), small)
     deep = small.astype(np.uint16) * 257
     cv2.imwrite(str(scans / "deep.tif"), deep)
-    (scans / "broken.jpg").write_bytes(b"no picture")
+    (scans / "broken.jpg").write_bytes(b"no image")
     said = run("photos.py", scans, colored, log=tmp_path / "log", code=1)
-    assert "broken.jpg: not a picture" in said
+    assert "broken.jpg: " in said
     found = {p.relative_to(colored).as_posix() for p in colored.rglob("*") if p.is_file()}
     assert found == {"1942/lake.png", "deep.tif"}
     assert (colored / "1942" / "lake.png").read_bytes() == colored_here(small, ".png")
@@ -121,23 +122,41 @@ def test_photos_whose_worker_is_killed_are_coloured_by_another(
     assert all((colored / f"{i:02d}.png").read_bytes() == expected for i in range(count))
 
 
-def test_photos_of_addresses(tmp_path: Path, small: np.ndarray) -> None:
-    httpserver = pytest.importorskip("pytest_httpserver", reason="addresses need a server")
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file whose read fails")
+def test_photo_that_cannot_be_read_costs_only_itself(tmp_path: Path, small: np.ndarray) -> None:
+    """A read error, as of a bad disk, and an image with alpha."""
+    scans, colored = tmp_path / "scans", tmp_path / "colored"
+    (scans / "a.png").mkdir(parents=True)  # reading it is an OSError
+    (scans / "b.png").symlink_to("/proc/self/mem")  # EIO
+    alpha = np.dstack([small, np.full(small.shape[:2], 77, np.uint8)])
+    cv2.imwrite(str(scans / "c.png"), alpha)
+    for i in range(8):
+        shutil.copy(scans / "c.png", scans / f"d{i}.png")
+    said = run("photos.py", scans, colored, log=tmp_path / "log", code=1)
+    assert "b.png: Input/output error" in said
+    assert {path.name for path in colored.iterdir()} == {"c.png", *(f"d{i}.png" for i in range(8))}
+    result = cv2.imread(str(colored / "c.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(result[..., 3], alpha[..., 3])
+    assert result[..., :3].std(axis=2).max() > 5
+
+
+def test_photos_of_urls(tmp_path: Path, small: np.ndarray) -> None:
+    httpserver = pytest.importorskip("pytest_httpserver", reason="URLs need a server")
     from werkzeug import Response
 
     scan = cv2.imencode(".png", small)[1].tobytes()
     colored = tmp_path / "colored"
     with httpserver.HTTPServer(host="127.0.0.1") as server:
-        answers = iter([(b"", 503), (b"", 503)])
+        responses = iter([(b"", 503), (b"", 503)])
         server.expect_request("/busy.png").respond_with_handler(
-            lambda request: Response(*next(answers, (scan, 200)))
+            lambda request: Response(*next(responses, (scan, 200)))
         )
         server.expect_request("/a/lake view.png").respond_with_data(scan)
         server.expect_request("/gone.png").respond_with_data(b"", status=404)
-        addresses = tmp_path / "addresses.txt"
+        urls = tmp_path / "urls.txt"
         names = ("busy.png", "a/lake%20view.png?size=full", "gone.png")
-        addresses.write_text("\n".join(server.url_for(f"/{name}") for name in names) + "\n")
-        said = run("photos.py", addresses, colored, log=tmp_path / "log", code=1)
+        urls.write_text("\n".join(server.url_for(f"/{name}") for name in names) + "\n")
+        said = run("photos.py", urls, colored, log=tmp_path / "log", code=1)
     assert "/gone.png: 404" in said
     assert {path.name for path in colored.iterdir()} == {"busy.png", "lake view.png"}
     assert {path.read_bytes() for path in colored.iterdir()} == {colored_here(small, ".png")}
