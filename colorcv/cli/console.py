@@ -15,22 +15,36 @@ __all__ = ["MAX_LISTED", "Console", "as_flags"]
 MAX_LISTED = 10  # lines of one kind before the rest is only counted
 
 # The library's errors name keyword arguments; the command has flags in their place.
-_FLAGS = {
+_SWITCHES = {
     "overwrite": "--force",
     "low_memory": "--low-memory",
     "ignore_border": "--keep-border-colors",
+    "smooth": "--no-smooth",
+    "compare": "--compare",
 }
-_ARGUMENT = re.compile(r"""\bpass (\w+)=("[^"]*"|'[^']*'|[\w.-]+)""")
+_OPTIONS = [
+    "model", "device", "saturation", "temperature", "max_pixels", "start", "end", "audio", "codec",
+    "quality", "keyframe_interval",
+]  # fmt: skip
+_ARGUMENT = re.compile(
+    rf"""(?:\b(pass|use)\ )?\b({"|".join((*_SWITCHES, *_OPTIONS))})="""
+    rf"""("[^"]*"|'[^']*'|\w+(?:\.\d+)?)"""
+)
 
 
 def as_flags(message: str) -> str:
-    """Return the message with ``pass model="lite"`` replaced by ``use --model lite``."""
+    """Return the message with flags for keyword arguments.
+
+    ``pass model="lite"`` and ``use model="lite"`` become ``use --model lite``; without such a verb
+    only quoted values are replaced, since anything else may be a part of a file name.
+    """
 
     def flag(found: re.Match[str]) -> str:
-        name, value = found[1], found[2].strip("\"'")
-        if name in _FLAGS:
-            return f"use {_FLAGS[name]}"
-        return f"use --{name.replace('_', '-')} {value}"
+        verb, name, value = found.groups()
+        if not verb and value[0] not in "\"'":
+            return found[0]
+        option = f"--{name.replace('_', '-')} " + value.strip("\"'")
+        return ("use " if verb else "") + _SWITCHES.get(name, option)
 
     return _ARGUMENT.sub(flag, message)
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from .. import __version__
+from .console import as_flags
 
 __all__ = ["collect_info", "format_info"]
 
@@ -89,9 +90,9 @@ def format_info(info: dict[str, Any]) -> str:
         f"colorcv {info['colorcv']}, Python {info['python']}, NumPy {info['numpy']}",
         f"OpenCV  {opencv['version']}, {opencv['engine']}, {opencv['threads']} threads"
         f" on {opencv['cpus']} processors",
-        f"PyAV    {info['pyav'] or 'not installed: films go through OpenCV alone'}",
+        f"PyAV    {info['pyav'] or 'not installed (pip install av); videos use OpenCV alone'}",
         "",
-        f'device="auto" takes {info["auto"]["device"]}: {info["auto"]["reason"]}',
+        f"--device auto is {info['auto']['device']}: {info['auto']['reason']}",
     ]
     shown_reasons = info["auto"]["reason"]
     for device in info["devices"]:
@@ -102,7 +103,7 @@ def format_info(info: dict[str, Any]) -> str:
         )
         shown_reasons += reason
     for model in info["models"]:
-        lines += ["", f'model "{model["name"]}": {model["state"]}', f"  {model['description']}"]
+        lines += ["", f"--model {model['name']}: {model['state']}", f"  {model['description']}"]
         lines += [f"  {model['licence']}", f"  {model['folder']}"]
         lines += [f"  {name}: {verdict}" for name, verdict in model.get("files", {}).items()]
-    return "\n".join(lines)
+    return as_flags("\n".join(lines))

@@ -50,10 +50,20 @@ def run_lite(*arguments: str) -> int:
         ("pass keyframe_interval=1 instead", "use --keyframe-interval 1 instead"),
         ("photo model=lite.jpg is damaged", "photo model=lite.jpg is damaged"),
         ("pass low_memory=True", "use --low-memory"),
+        ("or use device='cpu'", "or use --device cpu"),
+        ("audio='keep' needs PyAV", "--audio keep needs PyAV"),
+        ("pass saturation=0.5.", "use --saturation 0.5."),
     ],
 )
 def test_keyword_arguments_become_flags(message: str, expected: str) -> None:
     assert as_flags(message) == expected
+
+
+def test_info_has_no_python(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser.main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "='" not in text
+    assert '="' not in text
 
 
 @pytest.mark.parametrize(
