@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from ..colorizer import Colorizer
     from ..image.io import ImageFile
 
-__all__ = ["MAX_PIXELS", "image"]
+__all__ = ["image"]
 
-# A file of 50 kB can decompress to gigabytes. 250 million pixels take about 2 GB while coloured.
-MAX_PIXELS = 250_000_000
 _SOFTWARE = f"colorcv {__version__}"  # marks results, so that later runs can skip them
 
 
@@ -118,11 +116,18 @@ class _Runner:
         """Colour one image; tell if that failed or was skipped."""
         import cv2
 
+        from ..image.limits import TooManyPixelsError
+
         name = job.source or "standard input"
         try:
             self._colorize_image(job)
         except _SkippedError as err:
             return _Outcome(skip_reason=str(err))
+        except TooManyPixelsError as err:
+            return _Outcome(
+                f"{err.name} has {err.width}x{err.height} pixels, more than --max-pixels "
+                f"{err.limit}"
+            )
         except ImageError as err:
             return _Outcome(str(err))
         except OSError as err:
@@ -140,11 +145,11 @@ class _Runner:
         name = "standard input" if job.source is None else str(job.source)
         data = sys.stdin.buffer.read() if job.source is None else image_io.read_file(job.source)
         if arguments.all_pages and count_pages(data) > 1:
-            self._colorize_pages(job, decode_pages(data, name))
+            self._colorize_pages(job, decode_pages(data, name, max_pixels=arguments.max_pixels))
             return
-        photo = image_io.decode_image(data, name)
-        self._check_input(photo, job, name)
-        result = self._colorize(photo, name)
+        photo = image_io.decode_image(data, name, max_pixels=arguments.max_pixels)
+        self._check_input(photo, job)
+        result = self._colorize(photo)
         if job.target is None:
             is_writable = job.source is not None and _is_writable(job.source.suffix)
             suffix = job.source.suffix if job.source is not None and is_writable else ".png"
@@ -168,17 +173,17 @@ class _Runner:
             target = job.target or "standard output"
             raise ImageError(f"{job.source}: --all-pages writes TIFF only, got -o {target}")
         first = next(pages)
-        self._check_input(first, job, str(job.source))
+        self._check_input(first, job)
         with self._target_folder(job.target):
             write_pages(
                 job.target,
-                (self._colorize(page, str(job.source)) for page in chain([first], pages)),
+                (self._colorize(page) for page in chain([first], pages)),
                 overwrite=self._arguments.force,
                 software=_SOFTWARE,
             )
 
-    def _check_input(self, photo: ImageFile, job: Job, name: str) -> None:
-        """Skip earlier results; refuse too many pixels and outputs that cannot be written."""
+    def _check_input(self, photo: ImageFile, job: Job) -> None:
+        """Skip earlier results; refuse outputs that cannot be written."""
         from ..image import io as image_io
 
         is_found = job.source is not None and not job.is_named
@@ -189,16 +194,11 @@ class _Runner:
         if photo.pages > 1:
             self._console.note_once("use --all-pages to colour all pages of a TIFF")
 
-    def _colorize(self, photo: ImageFile, name: str) -> AnyArray:
+    def _colorize(self, photo: ImageFile) -> AnyArray:
         from ..image import io as image_io
 
         arguments = self._arguments
-        height, width = photo.pixels.shape[:2]
-        if height * width > arguments.max_pixels:
-            raise ImageError(
-                f"{name} has {width}x{height} pixels, more than --max-pixels {arguments.max_pixels}"
-            )
-        result = self._colorizer.colorize(photo.pixels, saturation=arguments.saturation)
+        result = self._colorizer.colorize(photo, saturation=arguments.saturation)
         return image_io.side_by_side(photo.pixels, result) if arguments.compare else result
 
     @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError, OptionError
+from ..image.limits import MAX_PIXELS
 from . import commands, images, videos
 from .console import Console
 from .exit_codes import ExitCode
@@ -174,7 +175,7 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",
         type=_positive_int,
-        default=images.MAX_PIXELS,
+        default=MAX_PIXELS,
         metavar="N",
         help="refuse larger images, most of them before decoding (default 250 million)",
     )

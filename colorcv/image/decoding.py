@@ -1,32 +1,32 @@
-"""The bytes of a picture file, whatever its kind, to upright pixels with their metadata."""
+"""`decode_image`: the bytes of an image file to upright pixels with metadata."""
 
 from __future__ import annotations
 
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from .._opencv import opencv_version
+from .._typing import AnyArray
 from ..errors import ImageError
-from .metadata import Metadata, extract, for_output, jpeg_segments, orientation, tiff_tags
-from .tiff import count_pages, read_software
+from . import isobmff, tiff_layout
+from .inspection import Inspection, inspect
+from .limits import check_pixels
+from .metadata import Metadata, exif_orientation, extract, for_output, xmp_orientation
+from .tiff import read_software
 from .validation import validate_image
 
 __all__ = ["ImageFile", "decode_image"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("colorcv")
 
-Array: TypeAlias = npt.NDArray[Any]
-
-# Width, height and the highest value of a PNM, between which there may be comments.
+# The maximum value of a PNM, after its width and height; comments may stand between them.
 _PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
-# Before 4.12 OpenCV writes through a pointer that a damaged header leaves unset (CVE-2025-53644).
-_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+# What cv2.imdecode returns where a file has one kind of image too many.
+_PARTS = {"TIFF": "page", "AVIF": "frame", "GIF": "frame", "PNG": "frame", "WebP": "frame"}
 
 
 @dataclass(frozen=True)
@@ -40,90 +40,194 @@ class ImageFile:
     metadata : Metadata
         To be written with a coloured result.
     name : str
-        Name of the image in errors.
+        Name of the image in errors and logs.
     software : str
         What wrote the file, as its EXIF or TIFF tag Software says; "" if it does not.
     pages : int
         Number of pages of a TIFF, of which `pixels` is the first; 1 for other formats.
     """
 
-    pixels: Array
+    pixels: AnyArray
     metadata: Metadata
     name: str = "image"
     software: str = ""
     pages: int = 1
 
 
-def decode_image(data: bytes, name: str) -> ImageFile:
-    """What `read_image` gives, from the bytes of a file; `name` is what errors call it."""
+def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> ImageFile:
+    """Decode the bytes of an image file; see `read_image`.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    name : str
+        Name of the file in errors and logs.
+    max_pixels : int, optional
+        The largest image that is decoded; by default ``COLORCV_MAX_PIXELS`` or 250 million.
+
+    Raises
+    ------
+    TooManyPixelsError
+        The image is larger than the limit.
+    ImageError
+        The data is not a supported image, or is damaged.
+    """
     if not data:
         raise ImageError(f"{name} is empty")
     if len(data) >= 1 << 31:
-        raise ImageError(f"{name} has {len(data)} bytes; OpenCV decodes up to 2 GB")
-    if _is_truncated_jpeg(data):
-        raise ImageError(f"{name} is cut short: this JPEG has no end; fetch or copy it again")
+        raise ImageError(f"{name} has {len(data):,} bytes; OpenCV decodes up to 2 GB")
+    found = inspect(data, name, max_pixels)
+    if found.images > 1:
+        logger.warning(
+            "%s has %d %ss; only the first is read", name, found.images, _PARTS[found.format]
+        )
     metadata = extract(data)
-    pixels = _to_full_range(_decode(data, name), _declared_max(data))
-    if data.startswith((b"II*\0", b"MM\0*")):
-        pixels = _tiff_pixels(data, name, pixels)
-    elif _is_animated(data):
-        logger.warning("%s is animated; its first frame is taken", name)
-    elif data[4:12] == b"ftypavif" and (b"irot" in data[:4096] or b"imir" in data[:4096]):
-        logger.warning("%s is an AVIF that asks to be turned, which OpenCV does not do", name)
+    orientation = exif_orientation(metadata.exif)
+    if orientation == 1 and found.format in ("JPEG", "PNG", "WebP"):
+        orientation = xmp_orientation(metadata.xmp)
+    if found.format == "TIFF":
+        pixels, orientation = _decode_tiff(found, name)
+    else:
+        pixels = _decode(found, name)
+    height, width = pixels.shape[:2]
+    check_pixels(name, width, height, max_pixels)
+    if found.format == "PNG":
+        pixels = _apply_transparent_grey(pixels, found.data)
+    elif found.format == "AVIF":
+        orientation = isobmff.orientation(data)
+    pixels = _to_full_range(pixels, _declared_max(found))
     try:
         validate_image(pixels)
     except ImageError as err:
         raise ImageError(f"{name}: {err}") from err
     return ImageFile(
-        _upright(pixels, orientation(metadata.exif)),
+        _upright(pixels, orientation),
         for_output(metadata),
         name,
         software=read_software(metadata.exif or data),
-        pages=max(1, count_pages(data)),
+        pages=found.images if found.format == "TIFF" else 1,
     )
 
 
-def _decode(data: bytes, name: str) -> Array:
-    if data.startswith(_JP2) and opencv_version() < (4, 12):
+def _decode(found: Inspection, name: str) -> AnyArray:
+    if found.format == "JPEG 2000" and opencv_version() < (4, 12):
+        # Before 4.12 a damaged header leaves a pointer unset (CVE-2025-53644).
         raise ImageError(
-            f"{name} is a JPEG 2000, which OpenCV {cv2.__version__} may crash on where it is "
-            "damaged: install opencv-python 4.12 or newer, or save it as PNG"
+            f"{name} is a JPEG 2000, on which OpenCV {cv2.__version__} may crash; install "
+            "opencv-python 4.12 or newer, or convert it to PNG"
         )
+    # OpenCV takes the palette of an OS/2 bitmap for grey and mixes its colours with the weights
+    # of video luma.
+    is_os2 = found.format == "BMP" and found.data[14:18] == b"\x0c\0\0\0"
+    flags = cv2.IMREAD_COLOR if is_os2 else cv2.IMREAD_UNCHANGED
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(found.data, np.uint8), flags)
     except cv2.error as err:
         if "CV_IO_MAX_IMAGE" in (err.err or ""):
             raise ImageError(
-                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, give "
-                "the command --max-pixels N, or set the environment variable "
-                "OPENCV_IO_MAX_IMAGE_PIXELS (default 1073741824; also OPENCV_IO_MAX_IMAGE_WIDTH "
-                "and _HEIGHT, 1048576) before starting"
+                f"{name} is larger than OpenCV decodes ({err.err}); if you trust the file, set the "
+                "environment variables OPENCV_IO_MAX_IMAGE_PIXELS (default 1,073,741,824), "
+                "OPENCV_IO_MAX_IMAGE_WIDTH and OPENCV_IO_MAX_IMAGE_HEIGHT (1,048,576) before "
+                "starting"
             ) from err
         if err.code == cv2.Error.StsNoMem:
-            raise ImageError(f"{name} does not fit into memory: {err.err}") from err
+            raise ImageError(f"{name} does not fit in memory: {err.err}") from err
         raise ImageError(f"{name} cannot be decoded: {err.err or err}") from err
     if pixels is None:
         raise ImageError(
-            f"{name} is no picture that this OpenCV ({cv2.__version__}) can read, or it is damaged "
-            f"or cut short; its {len(data)} bytes begin with {data[:16]!r}"
+            f"{name} cannot be decoded by OpenCV {cv2.__version__}: this {found.format} is damaged "
+            "or of a kind that it does not support; save it as PNG with another program"
         )
     return np.asarray(pixels)
 
 
-def _declared_max(data: bytes) -> int | None:
-    """What white is in files that say it and whose values OpenCV passes on as they are."""
-    pnm = _PNM.match(data[:4096])
+def _decode_tiff(found: Inspection, name: str) -> tuple[AnyArray, int]:
+    """Return the pixels of the first page, and the orientation that is still to be applied."""
+    page = tiff_layout.pages(found.data)[0]
+    photometric = page.get(tiff_layout.PHOTOMETRIC, 1)
+    extra = page.get(tiff_layout.EXTRA_SAMPLES, 0)  # 1: alpha, premultiplied; 2: alpha
+    is_grey_alpha = photometric in (0, 1) and page.samples == 2
+    is_premultiplied = page.samples == 4 and photometric == 2 and extra == 1
+    is_straight = page.samples == 4 and photometric == 2 and extra == 2 and page.bits == 8
+    is_planar = page.is_planar and page.bits > 8
+    orientation = 1  # OpenCV turns TIFFs upright itself
+    if is_grey_alpha or is_straight or is_planar:
+        samples = tiff_layout.read_samples(found.data, page)
+        if samples is None and (is_grey_alpha or is_planar):
+            raise ImageError(
+                f"{name}: OpenCV cannot read this TIFF ({page.samples} samples of {page.bits} "
+                f"bits, {'planar' if page.is_planar else 'interleaved'}); save it as PNG, or as "
+                "an uncompressed TIFF with interleaved samples"
+            )
+        if samples is not None:
+            pixels = _bgr_from_samples(samples)
+            orientation = exif_orientation(found.data)
+            inverted = photometric == 0
+    if not (is_grey_alpha or is_straight or is_planar) or samples is None:
+        pixels = _decode(found, name)
+        # 1- and 8-bit pages come right, all others as they are stored.
+        inverted = photometric == 0 and page.bits > 8
+        if photometric == 5 and pixels.shape[2:] == (4,):
+            pixels = pixels[..., :3]  # CMYK, with an alpha that is not in the file
+    if inverted and pixels.dtype.kind in "uf":
+        white = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else pixels.dtype.type(1)
+        color = pixels[..., :3] if pixels.ndim == 3 else pixels
+        np.subtract(white, color, out=color)
+    if is_premultiplied and pixels.shape[2:] == (4,):
+        pixels = _straight_alpha(pixels)
+    return pixels, orientation
+
+
+def _bgr_from_samples(samples: AnyArray) -> AnyArray:
+    """Reorder grey, grey with alpha, RGB or RGBA samples for OpenCV; drop further samples."""
+    channels = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0]}.get(samples.shape[2], [2, 1, 0, 3])
+    result: AnyArray = np.ascontiguousarray(samples[..., channels])
+    return np.asarray(result[..., 0]) if len(channels) == 1 else result
+
+
+def _straight_alpha(pixels: AnyArray) -> AnyArray:
+    """Divide premultiplied colours by their alpha."""
+    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+    result: AnyArray = pixels.copy()
+    for row, out in zip(pixels, result, strict=True):  # by rows, to keep memory low
+        alpha = row[:, 3:].astype(np.float64)
+        color = np.divide(row[:, :3] * float(full), alpha, out=np.zeros((len(row), 3)),
+                          where=alpha > 0)  # fmt: skip
+        color = np.minimum(color, full)
+        out[:, :3] = np.rint(color) if pixels.dtype.kind == "u" else color
+    return result
+
+
+def _apply_transparent_grey(pixels: AnyArray, png: bytes) -> AnyArray:
+    """Add the alpha that the tRNS chunk of a grey PNG says; OpenCV ignores it."""
+    depth, color = png[24], png[25]
+    start = png.find(b"tRNS", 33, png.find(b"IDAT"))
+    if color != 0 or start < 0 or pixels.ndim != 2:
+        return pixels
+    value = int.from_bytes(png[start + 4 : start + 6], "big") & (1 << depth) - 1
+    if depth < 8:  # OpenCV spreads 1, 2 and 4 bits over 0..255
+        value = value * 255 // ((1 << depth) - 1)
+    full = np.iinfo(pixels.dtype).max
+    alpha = np.where(pixels == value, 0, full).astype(pixels.dtype)
+    return np.dstack((pixels, pixels, pixels, alpha))
+
+
+def _declared_max(found: Inspection) -> int | None:
+    """Return the value of white in formats where OpenCV does not scale it to the full range."""
+    data = found.data
+    pnm = _PNM.match(data[:4096]) if found.format == "PNM" else None
     if pnm:
         return int(pnm[1])
-    if data[4:8] == b"ftyp":
+    if found.format == "AVIF":
         pos = data.find(b"av1C", 0, 4096)
         if 0 < pos < len(data) - 7:  # AV1 in ISOBMFF 2.3: high_bitdepth and twelve_bit
             return (1 << 8 + (data[pos + 6] >> 5 & 2) + (data[pos + 6] >> 4 & 2)) - 1
     return None
 
 
-def _to_full_range(pixels: Array, declared_max: int | None) -> Array:
-    """Values of 0..highest as the whole range of their integer dtype."""
+def _to_full_range(pixels: AnyArray, declared_max: int | None) -> AnyArray:
+    """Scale values of 0..declared_max to the whole range of their integer dtype."""
     if declared_max is None or pixels.dtype not in (np.uint8, np.uint16):
         return pixels
     full = np.iinfo(pixels.dtype).max
@@ -133,38 +237,10 @@ def _to_full_range(pixels: Array, declared_max: int | None) -> Array:
     return np.asarray(np.take(table, pixels, mode="clip"))
 
 
-def _is_truncated_jpeg(data: bytes) -> bool:
-    """Whether a JPEG lacks its end; OpenCV 4.10 would fill the rest with grey and say nothing."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        return False
-    # Thumbnails with ends of their own lie in segments, before the pixels.
-    pixels = data.find(b"\xff\xda", max((end for _, _, end in jpeg_segments(data)), default=2))
-    return pixels < 0 or data.find(b"\xff\xd9", pixels) < 0
-
-
-def _tiff_pixels(data: bytes, name: str, pixels: Array) -> Array:
-    tags, _ = tiff_tags(data)
-    if (pages := count_pages(data)) > 1:
-        logger.warning("%s has %d pages; only the first is read", name, pages)
-    if tags.get(277) == 2:
-        raise ImageError(
-            f"{name} is a grey TIFF with alpha, of which OpenCV would lose the alpha; save it as "
-            "PNG, or without alpha"
-        )
-    is_cmyk = tags.get(262) == 5  # comes as BGR with an alpha that is not in the file
-    return pixels[..., :3] if is_cmyk and pixels.shape[2:] == (4,) else pixels
-
-
-def _is_animated(data: bytes) -> bool:
-    if data[:4] == b"GIF8":
-        return b"NETSCAPE2.0" in data[:2048]
-    return data[:4] in (b"RIFF", b"\x89PNG") and any(s in data[:128] for s in (b"ANIM", b"acTL"))
-
-
-def _upright(pixels: Array, orientation: int) -> Array:
-    """Turn a picture that EXIF's orientation says lies otherwise."""
+def _upright(pixels: AnyArray, orientation: int) -> AnyArray:
+    """Undo an EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
-        pixels = cv2.transpose(pixels)
-    # Across, down, both: what is left to mirror once it is transposed.
+        pixels = np.asarray(cv2.transpose(pixels))
+    # What is left to flip after transposing.
     flip_code = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
     return pixels if flip_code is None else np.asarray(cv2.flip(pixels, flip_code))

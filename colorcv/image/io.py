@@ -1,4 +1,4 @@
-"""Picture files: read upright and whole, written whole or not at all."""
+"""Read image files upright; write them completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from .._atomic import publish
+from .._typing import AnyArray, StrPath
 from ..errors import ImageError
 from .decoding import ImageFile, decode_image
 from .metadata import Metadata, embed
@@ -32,9 +31,6 @@ __all__ = [
     "write_image",
 ]
 
-Array: TypeAlias = npt.NDArray[Any]
-PathLike: TypeAlias = "str | os.PathLike[str]"
-
 
 @dataclass(frozen=True)
 class _Codec:
@@ -47,8 +43,8 @@ _JPEG = _Codec(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
 # LZW: OpenCV's own choice for floats is lossy up to 4.10.
 _TIFF = _Codec(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
 _BMP, _PPM = _Codec(["uint8"]), _Codec(["uint8", "uint16"])
-# What a coloured picture can be written as, and what each holds without loss of kind. JPEG 2000
-# and AVIF change alpha and 16 bits a little; GIF has too few colours.
+# Formats that are written, and the dtypes each holds without conversion. JPEG 2000 and AVIF would
+# change alpha and 16 bits a little; GIF has too few colours.
 _CODECS = {
     ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG,
     ".png": _Codec(["uint8", "uint16"], True),
@@ -57,7 +53,8 @@ _CODECS = {
     ".bmp": _BMP, ".dib": _BMP,
     ".ppm": _PPM, ".pnm": _PPM,
     ".jp2": _Codec(["uint8"]),
-    ".avif": _Codec(["uint8"]),
+    # OpenCV's default quality moves the 99th percentile of L* by 7.
+    ".avif": _Codec(["uint8"], options=[cv2.IMWRITE_AVIF_QUALITY, 95]),
 }  # fmt: skip
 
 
@@ -65,34 +62,35 @@ _EXIF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 _MAX_JPEG_EXIF = 65_527  # bytes: a segment without its length and name
 
 
-def read_image(path: PathLike) -> ImageFile:
-    """Read a picture file upright, with its alpha and bit depth.
+def read_image(path: StrPath, *, max_pixels: int | None = None) -> ImageFile:
+    """Read an image file upright, with its alpha and bit depth.
 
     Parameters
     ----------
     path : path
+    max_pixels : int, optional
+        The largest image that is decoded; by default ``COLORCV_MAX_PIXELS`` or 250 million.
 
     Returns
     -------
     ImageFile
         Its pixels are ``(H, W)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, of the file's dtype.
         Its metadata is ready to be written with a coloured result: the orientation is 1, the grey
-        thumbnail and profiles that are not for RGB are gone.
+        thumbnail and profiles that are not for RGB are removed.
 
     Raises
     ------
     ImageError
-        The file is not there, no picture, cut short, or too large.
+        The file does not exist, is not a supported image, is truncated, or has too many pixels.
 
     Notes
     -----
-    Of files with several pages or frames the first is taken; the log says so. CMYK and palettes
-    become BGR. Metadata is read from JPEG, PNG and WebP. The rotation of an AVIF is not followed;
-    the log says so. A JPEG that is damaged in its middle, but has its end, is taken as OpenCV
-    decodes it.
+    Of several pages or frames only the first is used; a warning says how many there are. CMYK and
+    palettes become BGR. Premultiplied alpha is divided out. Metadata is read from JPEG, PNG and
+    WebP. A JPEG that is damaged in its middle, but has its end, is used as OpenCV decodes it.
     """
     path = Path(path)
-    return decode_image(read_file(path), str(path))
+    return decode_image(read_file(path), str(path), max_pixels=max_pixels)
 
 
 def read_file(path: Path) -> bytes:
@@ -107,19 +105,19 @@ def read_file(path: Path) -> bytes:
         is_file = stat.S_ISREG(path.stat().st_mode)
         data = path.read_bytes() if is_file else b""
     except FileNotFoundError as err:
-        raise ImageError(f"there is no file {path}") from err
+        raise ImageError(f"{path} does not exist") from err
     except (OSError, ValueError) as err:  # ValueError: a null byte in the name
         raise ImageError(f"{path} cannot be read: {getattr(err, 'strerror', None) or err}") from err
     if not is_file:
         what = "a folder" if path.is_dir() else "a device or a pipe"
-        raise ImageError(f"{path} is {what}, not a picture file")
+        raise ImageError(f"{path} is {what}, not an image file")
     return data
 
 
 def encode_image(
-    suffix: str, pixels: Array, metadata: Metadata | None = None, *, software: str = ""
+    suffix: str, pixels: AnyArray, metadata: Metadata | None = None, *, software: str = ""
 ) -> bytes:
-    """The bytes of a picture file.
+    """Encode an image.
 
     Parameters
     ----------
@@ -136,14 +134,14 @@ def encode_image(
     Raises
     ------
     ImageError
-        A format that OpenCV does not write, or that cannot hold this dtype or alpha.
+        OpenCV does not write the format, or the format does not hold this dtype or alpha.
     """
     codec = _codec_for(suffix)
     dtype, has_alpha = pixels.dtype.name, pixels.shape[2:] == (4,)
     if dtype not in codec.dtypes:
-        raise ImageError(f"{suffix} cannot hold {dtype}; {_suggest_suffixes(dtype, has_alpha)}")
+        raise ImageError(f"{suffix} does not hold {dtype}; {_suggest_suffixes(dtype, has_alpha)}")
     if has_alpha and not codec.alpha:
-        raise ImageError(f"{suffix} cannot keep alpha; {_suggest_suffixes(dtype, has_alpha)}")
+        raise ImageError(f"{suffix} does not hold alpha; {_suggest_suffixes(dtype, has_alpha)}")
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     try:
         done, encoded = cv2.imencode(suffix.lower(), native, list(codec.options))
@@ -163,37 +161,40 @@ def encode_image(
 
 
 def write_image(
-    path: PathLike,
-    pixels: Array,
+    path: StrPath,
+    pixels: AnyArray,
     metadata: Metadata | None = None,
     *,
     overwrite: bool = False,
     software: str = "",
 ) -> None:
-    """Write a picture file under its name when it is complete, or not at all.
+    """Write an image file completely, or not at all.
 
     Parameters
     ----------
     path : path
-        Its suffix says the format, as for `encode_image`.
+        Its suffix selects the format, as for `encode_image`.
     pixels, metadata, software
         As for `encode_image`.
     overwrite : bool
-        Whether a file of this name may be replaced.
+        Replace an existing file.
 
     Raises
     ------
     ImageError
-        As `encode_image`; there is such a file already; it cannot be written.
+        As for `encode_image`; the file already exists, or cannot be written.
     """
     path = Path(path)
     check_output_path(path, overwrite=overwrite)
-    data = encode_image(path.suffix, pixels, metadata, software=software)
+    try:
+        data = encode_image(path.suffix, pixels, metadata, software=software)
+    except ImageError as err:
+        raise ImageError(f"{path} cannot be written: {err}") from err
     write_file(path, data, overwrite=overwrite)
 
 
 def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write bytes under their name when they are complete, or not at all.
+    """Write bytes to a file completely, or not at all.
 
     Raises
     ------
@@ -213,21 +214,21 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
         temp_path.unlink(missing_ok=True)
 
 
-def check_output_path(path: PathLike, *, overwrite: bool) -> None:
-    """Raise, before any work is done, the ImageError that `write_image` would raise for a name."""
+def check_output_path(path: StrPath, *, overwrite: bool) -> None:
+    """Raise, before any work is done, the ImageError that `write_image` would raise."""
     path = Path(path)
     try:
         _codec_for(path.suffix)
     except ImageError as err:
         raise ImageError(f"{path} cannot be written: {err}") from err
     if path.is_dir():
-        raise ImageError(f"{path} is a folder; the result needs the name of a file")
+        raise ImageError(f"{path} is a folder; expected the path of a file")
     if not overwrite and os.path.lexists(path):
         raise ImageError(_exists_message(path))
 
 
-def side_by_side(before: Array, after: Array) -> Array:
-    """A picture as it was, left of its coloured result.
+def side_by_side(before: AnyArray, after: AnyArray) -> AnyArray:
+    """Put an image and its coloured result side by side.
 
     Parameters
     ----------
@@ -248,26 +249,26 @@ def _codec_for(suffix: str) -> _Codec:
     codec = _CODECS.get(suffix.lower())
     if codec is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
         written = [name for name in _CODECS if cv2.haveImageWriter(f"x{name}")]
-        what = f"{suffix} is no format" if suffix else "a name without a suffix says no format"
-        raise ImageError(f"{what} that coloured pictures are written in: {', '.join(written)}")
+        problem = f"cannot write {suffix}" if suffix else "a file name needs a suffix"
+        raise ImageError(f"{problem}; use one of {', '.join(written)}")
     return codec
 
 
 def _suggest_suffixes(dtype: str, has_alpha: bool) -> str:
     names = [n for n, f in _CODECS.items() if dtype in f.dtypes and f.alpha >= has_alpha]
     if names:
-        return f"choose {' or '.join(names)}"
+        return f"use {' or '.join(names)}"
     return "convert it to uint8, uint16, float32 or float64 first"
 
 
-def _encode_message(suffix: str, pixels: Array, reason: str) -> str:
+def _encode_message(suffix: str, pixels: AnyArray, reason: str) -> str:
     height, width = pixels.shape[:2]
     why = f" ({reason})" if reason else ""
     return (
-        f"OpenCV could not write {width}x{height} pixels as {suffix}{why}; formats have limits of "
-        "size (JPEG 65,500 a side, WebP 16,383): choose .png or .tiff"
+        f"OpenCV cannot write {width}x{height} pixels as {suffix}{why}; formats have limits of "
+        "size (JPEG 65,500 a side, WebP 16,383); use .png or .tiff"
     )
 
 
 def _exists_message(path: Path) -> str:
-    return f"{path} is there already; --force (overwrite=True) replaces it"
+    return f"{path} already exists; pass overwrite=True to replace it"

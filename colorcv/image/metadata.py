@@ -1,7 +1,7 @@
-"""EXIF, ICC and XMP of picture files: taken out of and put into JPEG, PNG and WebP bytes.
+"""EXIF, ICC and XMP metadata in the bytes of JPEG, PNG and WebP files.
 
-OpenCV 4.10 knows no metadata, and 4.14 and 5.0 write XMP into a JPEG without the name that other
-programs look for, and fail on ICC profiles above 64 kB; so this is done here.
+Done here because OpenCV 4.10 does not support metadata, and 4.14 and 5.0 write XMP into a JPEG
+without the identifier that other programs look for, and fail on ICC profiles above 64 kB.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ from dataclasses import dataclass
 __all__ = [
     "Metadata",
     "embed",
+    "exif_orientation",
     "extract",
     "for_output",
     "jpeg_segments",
-    "orientation",
     "tiff_tags",
+    "xmp_orientation",
 ]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("colorcv")
 
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
-# The most that a JPEG segment holds besides its own length, and that a profile may unpack to.
+# Bytes: the capacity of a JPEG segment, and the limit of a decompressed profile.
 _MAX_SEGMENT, _MAX_INFLATED = 65533, 1 << 24
 _ORIENTATION = 274
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:=["\']|>))([1-8])')
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture; b"" where it says nothing.
+    """Metadata of an image file; b"" for what it does not have.
 
     `exif` begins with its TIFF header (no ``Exif\\0\\0`` before it), `icc` is a profile, `xmp` a
     packet.
@@ -49,9 +51,9 @@ class Metadata:
 
 
 def extract(data: bytes) -> Metadata:
-    """Metadata of a JPEG, PNG or WebP file's bytes; of other files, none.
+    """Return the metadata of a JPEG, PNG or WebP file's bytes; of other files, none.
 
-    What is broken counts as not there: a picture is worth more than its caption.
+    Malformed metadata is ignored; the image is still read.
     """
     if data.startswith(b"\xff\xd8"):
         return _read_jpeg(data)
@@ -65,9 +67,9 @@ def extract(data: bytes) -> Metadata:
 
 
 def embed(data: bytes, metadata: Metadata) -> bytes:
-    """The file's bytes with this metadata in it, where it is a JPEG, PNG or lossless WebP.
+    """Return the bytes of a JPEG, PNG or lossless WebP file with this metadata added.
 
-    Other formats, and what is too large for a JPEG segment, go without; the log says so.
+    Metadata that does not fit a JPEG segment, or any in another format, is dropped with a warning.
     """
     if metadata == Metadata():
         return data
@@ -78,22 +80,28 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
     if _is_webp(data) and data[12:16] == b"VP8L":
         return _write_webp(data, metadata)
     logger.warning(
-        "EXIF, ICC and XMP are not carried into this format; JPEG, PNG and WebP have them"
+        "EXIF, ICC and XMP metadata is not written to this format; use JPEG, PNG or WebP"
     )
     return data
 
 
-def orientation(exif: bytes) -> int:
-    """How the picture lies, 1 (upright) to 8, as EXIF counts; 1 where it does not say."""
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation of an EXIF block or a TIFF, 1 (upright) to 8; 1 if it has none."""
     found = tiff_tags(exif)[0].get(_ORIENTATION, 1)
     return found if 1 <= found <= 8 else 1
 
 
-def for_output(metadata: Metadata) -> Metadata:
-    """What of it is still true of an upright, coloured picture.
+def xmp_orientation(xmp: bytes) -> int:
+    """Return the orientation of an XMP packet, 1 (upright) to 8; 1 if it has none."""
+    found = _XMP_ORIENTATION.search(xmp)
+    return int(found[2]) if found else 1
 
-    The orientation becomes 1, EXIF's thumbnail (which is still grey) is taken out of the list, a
-    profile that is not for RGB goes.
+
+def for_output(metadata: Metadata) -> Metadata:
+    """Return the metadata that still holds for an upright, coloured image.
+
+    The orientation becomes 1; the EXIF thumbnail, which is grey, and a profile that is not for RGB
+    are removed.
     """
     exif = bytearray(metadata.exif)
     if exif:
@@ -104,19 +112,19 @@ def for_output(metadata: Metadata) -> Metadata:
         if end:
             struct.pack_into(order + "L", exif, end, 0)
         else:
-            logger.warning("a broken EXIF block is dropped")
+            logger.warning("a malformed EXIF block is dropped")
             exif.clear()
-    xmp = re.sub(rb'(tiff:Orientation(?:=["\']|>))[1-8]', rb"\g<1>1", metadata.xmp)
+    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp)
     icc = metadata.icc if metadata.icc[16:20] == b"RGB " else b""
     if icc != metadata.icc:
-        logger.info("the picture's ICC profile is not for RGB and is dropped")
+        logger.info("the image's ICC profile is not for RGB and is dropped")
     return Metadata(bytes(exif), icc, xmp)
 
 
 def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
-    """The short and long numbers of a TIFF's first page, by tag, and whether there are more pages.
+    """Return the single SHORT and LONG values of the first IFD by tag, and if there is another IFD.
 
-    An EXIF block is a TIFF too. What is no TIFF has no tags.
+    An EXIF block is a TIFF too. Other data has no tags.
     """
     order, entries, end = _first_ifd(block)
     tags = {}
@@ -126,9 +134,9 @@ def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
 
 
 def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]], int]:
-    """Byte order, (tag, kind, where) of each single short or long, where the next IFD is told.
+    """Return byte order, (tag, type, position) of single SHORT or LONG values, and IFD end.
 
-    The last is 0 where the block is broken.
+    The end is where the offset of the next IFD stands, or 0 if the block is malformed.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]), "")
     if not order or len(block) < 8:
@@ -149,7 +157,7 @@ def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of the content of each segment of a JPEG before its pixels."""
+    """Yield marker, start and end of the content of each JPEG segment before the pixels."""
     pos = 2
     while pos + 4 <= len(data) and data[pos] == 0xFF:
         marker = data[pos + 1]
@@ -174,7 +182,7 @@ def _read_jpeg(data: bytes) -> Metadata:
         elif marker == 0xE2 and data.startswith(_ICC, start) and end - start > len(_ICC) + 2:
             profile[data[start + len(_ICC)]] = data[start + len(_ICC) + 2 : end]
     icc = b"".join(part for _, part in sorted(profile.items()))
-    # A profile says its own length; one with a part missing is worse than none.
+    # A profile begins with its length; one with a part missing is dropped.
     return Metadata(exif, icc if int.from_bytes(icc[:4], "big") == len(icc) else b"", xmp)
 
 
@@ -182,19 +190,23 @@ def _write_jpeg(data: bytes, metadata: Metadata) -> bytes:
     added = b""
     for name, content in ((_EXIF, metadata.exif), (_XMP, metadata.xmp)):
         if len(name + content) > _MAX_SEGMENT:
-            logger.warning("%d bytes of metadata are too many for JPEG and dropped", len(content))
+            logger.warning(
+                "%d bytes of metadata do not fit a JPEG segment and are dropped", len(content)
+            )
         elif content:
             added += _segment(0xE1, name + content)
     capacity = _MAX_SEGMENT - len(_ICC) - 2
     parts = [metadata.icc[pos : pos + capacity] for pos in range(0, len(metadata.icc), capacity)]
     if len(parts) > 255:
-        logger.warning("an ICC profile of %d bytes is too large for JPEG", len(metadata.icc))
+        logger.warning(
+            "an ICC profile of %d bytes does not fit a JPEG and is dropped", len(metadata.icc)
+        )
         parts = []
     for number, part in enumerate(parts, 1):
         added += _segment(0xE2, _ICC + bytes((number, len(parts))) + part)
     pos = 2
     for marker, _, end in jpeg_segments(data):
-        pos = end if marker == 0xE0 else pos  # JFIF wants to be first
+        pos = end if marker == 0xE0 else pos  # JFIF must be the first segment
         break
     return data[:pos] + added + data[pos:]
 
@@ -215,7 +227,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _read_png(data: bytes) -> Metadata:
-    found: dict[bytes, bytes] = {}  # the first of each, so that not a thousand are unpacked
+    found: dict[bytes, bytes] = {}  # only the first of each is decompressed
     for name, content in _png_chunks(data):
         if name in (b"eXIf", b"iCCP") or (name == b"iTXt" and content.startswith(_PNG_XMP)):
             found.setdefault(name, content)

@@ -14,7 +14,7 @@ from .tiff import count_pages, join_pages, split_pages
 __all__ = ["count_pages", "decode_pages", "write_pages"]
 
 
-def decode_pages(data: bytes, name: str) -> Iterator[ImageFile]:
+def decode_pages(data: bytes, name: str, *, max_pixels: int | None = None) -> Iterator[ImageFile]:
     """Decode every page of a TIFF file, one at a time; files of other formats have one.
 
     Parameters
@@ -23,6 +23,8 @@ def decode_pages(data: bytes, name: str) -> Iterator[ImageFile]:
         Content of the file.
     name : str
         Name of the file in errors, which add the page.
+    max_pixels : int, optional
+        The largest page that is decoded, as for `read_image`.
 
     Yields
     ------
@@ -36,10 +38,11 @@ def decode_pages(data: bytes, name: str) -> Iterator[ImageFile]:
     """
     pages = count_pages(data)
     if pages < 2:
-        yield decode_image(data, name)
+        yield decode_image(data, name, max_pixels=max_pixels)
         return
     for number, page in enumerate(split_pages(data), 1):
-        yield decode_image(page, f"{name} (page {number} of {pages})")
+        title = f"{name} (page {number} of {pages})"
+        yield decode_image(page, title, max_pixels=max_pixels)
 
 
 def write_pages(

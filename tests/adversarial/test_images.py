@@ -103,7 +103,10 @@ def test_odd_files_are_coloured_or_refused(
 @pytest.mark.parametrize("side", [65_535, 1_100_000])
 @pytest.mark.parametrize("name", bombs(1))
 def test_headers_that_promise_too_much(name: str, side: int) -> None:
-    with pytest.raises(ImageError, match=r"--max-pixels|no picture|cannot be decoded"):
+    with pytest.raises(
+        ImageError,
+        match=r"limit of 250,000,000|truncated|not supported|cannot be decoded",
+    ):
         decode_image(bombs(side)[name], name)
 
 
@@ -134,7 +137,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 1
-    assert "bomb.png is larger than OpenCV decodes" in done.stderr
+    assert "bomb.png has 20000x20000 pixels" in done.stderr
     assert "--max-pixels" in done.stderr
     assert int(done.stdout) < 500_000  # kB; unpacked it would be 400 MB and more
     assert sorted(tmp_path.iterdir()) == [tmp_path / "bomb.png"]

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from colorcv.errors import ImageError
 from colorcv.image import io as image_io
 from colorcv.image.io import decode_image, encode_image, read_image, write_image
-from colorcv.image.metadata import Metadata, orientation
+from colorcv.image.metadata import Metadata, exif_orientation
 from colorcv.image.source import SourceImage
 from tests.image.test_metadata import RGB_PROFILE, XMP, exif_block
 
@@ -76,7 +76,7 @@ def test_upright_as_pillow_turns_it(lies: int, form: str, mode: str) -> None:
         upright = upright[..., :3] if upright.ndim == 3 else np.dstack((upright,) * 3)
     assert pixels.shape == upright.shape
     assert np.abs(pixels - upright).max() <= (3 if form == "JPEG" else 0)
-    assert orientation(read.metadata.exif) == 1
+    assert exif_orientation(read.metadata.exif) == 1
 
 
 @pytest.mark.parametrize("name", ["exif_rotated_Landscape_6.jpg", "exif_rotated_Portrait_8.jpg"])
@@ -171,7 +171,7 @@ def test_white_of_an_avif(depth: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["TIFF", "PNG", "GIF", "WEBP"])
-def test_of_several_pictures_the_first_is_taken_and_said(
+def test_of_several_images_the_first_is_used_with_a_warning(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = as_rgb(smooth()), as_rgb(255 - smooth())
@@ -185,7 +185,7 @@ def test_of_several_pictures_the_first_is_taken_and_said(
         assert form in ("GIF", "WEBP")
         return
     assert np.abs(pixels[..., :3].astype(int) - smooth()).mean() < (20 if form == "GIF" else 1)
-    assert ("only the first is read" if form == "TIFF" else "its first") in caplog.text
+    assert f"it has 2 {'page' if form == 'TIFF' else 'frame'}s; only the first" in caplog.text
 
 
 def test_one_picture_is_not_said_to_be_several(caplog: pytest.LogCaptureFixture) -> None:
@@ -203,8 +203,8 @@ def test_what_is_cut_short_is_refused(suffix: str, kept: float) -> None:
         pytest.skip("this OpenCV does not write it")
     data = encode_image(suffix, smooth(200, 300))
     assert decode_image(data, "whole").pixels.shape == (200, 300, 3)
-    with pytest.raises(ImageError, match=r"cut\.file .*(cut short|damaged|cannot be decoded)"):
-        decode_image(data[: int(len(data) * kept)], "cut.file")
+    with pytest.raises(ImageError, match=r"cut\.file .*(truncated|damaged|cannot be decoded)"):
+        decode_image(data[: max(16, int(len(data) * kept))], "cut.file")
 
 
 def test_a_jpeg_that_only_its_thumbnail_ends_is_cut() -> None:
@@ -212,7 +212,7 @@ def test_a_jpeg_that_only_its_thumbnail_ends_is_cut() -> None:
     whole = saved(as_rgb(smooth()), "JPEG", exif=b"Exif\0\0" + exif_block() + inner)
     assert decode_image(whole, "whole").pixels.shape == (48, 64, 3)
     assert decode_image(whole + b"trailing bytes", "whole").pixels.shape == (48, 64, 3)
-    with pytest.raises(ImageError, match="cut short"):
+    with pytest.raises(ImageError, match="truncated"):
         decode_image(whole[:-200], "it")
 
 
@@ -227,7 +227,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_too_many_pixels_says_how_to_allow_them() -> None:
-    with pytest.raises(ImageError, match="OPENCV_IO_MAX_IMAGE_PIXELS"):
+    with pytest.raises(ImageError, match=r"40000x40000 pixels.*COLORCV_MAX_PIXELS=1600000000"):
         decode_image(png_header(40_000, 40_000), "huge.png")
 
 
@@ -235,14 +235,13 @@ def test_too_many_pixels_says_how_to_allow_them() -> None:
     ("data", "says"),
     [
         pytest.param(b"", "it is empty", id="empty"),
-        pytest.param(b"GIF89a", "no picture", id="header-only"),
-        pytest.param(b"<!DOCTYPE html><html></html>", "no picture.*<!DOCTYPE html>", id="html"),
-        pytest.param(bytes(1000), "no picture", id="zeros"),
-        pytest.param(png_header(0, 10), "no picture", id="no-width"),
-        pytest.param(png_header(500, 500), "no picture", id="no-pixels"),
-        pytest.param(b"\xff\xd8\xff", "cut short", id="jpeg-start"),
+        pytest.param(b"GIF89a", "truncated", id="header-only"),
+        pytest.param(b"<!DOCTYPE html><html></html>", "not an image.*<!DOCTYPE html>", id="html"),
+        pytest.param(bytes(1000), "not an image", id="zeros"),
+        pytest.param(png_header(0, 10), "0x10 pixels", id="no-width"),
+        pytest.param(png_header(500, 500), "too few for 500x500", id="no-pixels"),
+        pytest.param(b"\xff\xd8\xff", "has no end", id="jpeg-start"),
         pytest.param(b"P5 1 " + b"#  \n" * 900 + b"x", "", id="pnm-of-comments"),
-        pytest.param(saved(as_rgb(smooth()).convert("LA"), "TIFF"), "alpha", id="TIFF-LA"),
         pytest.param(saved(as_rgb(smooth()).convert("I"), "TIFF"), "int32", id="TIFF-int32"),
         pytest.param(
             saved(as_rgb(smooth()).convert("F"), "TIFF"), "divide by 255", id="TIFF-float-0..255"
@@ -255,7 +254,7 @@ def test_what_is_no_picture(data: bytes, says: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="there is no file"):
+    with pytest.raises(ImageError, match="does not exist"):
         read_image(tmp_path / "none.png")
     with pytest.raises(ImageError, match="is a folder"):
         read_image(tmp_path)
@@ -332,7 +331,7 @@ def test_a_format_holds_what_it_is_given_or_refuses(
     except ImageError as err:
         refusal = str(err)
     if refusal:
-        assert any(advice in refusal for advice in ("choose .png", "choose .tif", "convert it"))
+        assert any(advice in refusal for advice in ("use .png", "use .tif", "convert it"))
         assert list(tmp_path.iterdir()) == []
     kind = np.dtype(dtype).name + "+alpha" * (channels == 4)
     holds = HOLDS[SAME.get(suffix.lower(), suffix.lower())].split()
@@ -349,16 +348,16 @@ def test_a_format_holds_what_it_is_given_or_refuses(
 @pytest.mark.parametrize(
     ("suffix", "channels", "dtype", "says"),
     [
-        (".jpg", 4, np.uint8, r"\.jpg cannot keep alpha; choose .png or .tif"),
-        (".jpg", 3, np.uint16, r"\.jpg cannot hold uint16; choose .png or .tif"),
-        (".png", 3, np.float32, r"\.png cannot hold float32; choose .tif or .tiff$"),
-        (".tif", 3, np.float16, r"\.tif cannot hold float16; convert it"),
-        (".webp", 3, np.uint16, "cannot hold uint16"),
-        (".gif", 3, np.uint8, r"\.gif is no format .*: \.jpg, "),
-        (".pgm", 3, np.uint8, r"\.pgm is no format"),
-        (".txt", 3, np.uint8, r"\.txt is no format"),
-        ("", 3, np.uint8, "without a suffix"),
-        (".exr", 3, np.float32, r"\.exr is no format"),
+        (".jpg", 4, np.uint8, r"\.jpg does not hold alpha; use .png or .tif"),
+        (".jpg", 3, np.uint16, r"\.jpg does not hold uint16; use .png or .tif"),
+        (".png", 3, np.float32, r"\.png does not hold float32; use .tif or .tiff$"),
+        (".tif", 3, np.float16, r"\.tif does not hold float16; convert it"),
+        (".webp", 3, np.uint16, "does not hold uint16"),
+        (".gif", 3, np.uint8, r"cannot write \.gif; use one of \.jpg, "),
+        (".pgm", 3, np.uint8, r"cannot write \.pgm"),
+        (".txt", 3, np.uint8, r"cannot write \.txt"),
+        ("", 3, np.uint8, "needs a suffix"),
+        (".exr", 3, np.float32, r"cannot write \.exr"),
     ],
 )
 def test_what_a_format_cannot_hold(suffix: str, channels: int, dtype: type, says: str) -> None:
@@ -368,7 +367,7 @@ def test_what_a_format_cannot_hold(suffix: str, channels: int, dtype: type, says
 
 @pytest.mark.parametrize(("suffix", "width"), [(".jpg", 65_600), (".webp", 16_400)])
 def test_too_large_for_the_format(suffix: str, width: int) -> None:
-    with pytest.raises(ImageError, match=f"{width}x1 pixels as {suffix}.*choose .png"):
+    with pytest.raises(ImageError, match=f"{width}x1 pixels as {suffix}.*use .png"):
         encode_image(suffix, np.zeros((1, width, 3), np.uint8))
 
 
@@ -411,7 +410,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
         lambda: write_image(path, smooth()),
         lambda: image_io.check_output_path(path, overwrite=False),
     ):
-        with pytest.raises(ImageError, match=r"there already; --force \(overwrite=True\)"):
+        with pytest.raises(ImageError, match=r"already exists; pass overwrite=True"):
             refuse()
     assert path.read_text() == "mine"
     write_image(path, smooth(), overwrite=True)
@@ -421,7 +420,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "it.png").symlink_to(tmp_path / "elsewhere.png")
-    with pytest.raises(ImageError, match="there already"):
+    with pytest.raises(ImageError, match="already exists"):
         write_image(tmp_path / "it.png", smooth())
     assert not (tmp_path / "elsewhere.png").exists()
 
@@ -460,7 +459,7 @@ def test_a_file_system_without_links(
     path = tmp_path / "it.png"
     write_image(path, smooth(), overwrite=overwrite)
     assert np.array_equal(read_image(path).pixels, smooth())
-    with pytest.raises(ImageError, match="there already"):
+    with pytest.raises(ImageError, match="already exists"):
         write_image(path, smooth())
     assert list(tmp_path.iterdir()) == [path]
 

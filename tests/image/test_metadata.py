@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from colorcv.image.metadata import Metadata, embed, extract, for_output, orientation, tiff_tags
+from colorcv.image.metadata import Metadata, embed, exif_orientation, extract, for_output, tiff_tags
 
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY_PROFILE = RGB_PROFILE[:16] + b"GRAY" + RGB_PROFILE[20:]
@@ -91,7 +91,7 @@ def test_we_read_what_pillow_embeds(suffix: str, lies: int, big: bool) -> None:
     image = Image.new("RGB", (9, 5))
     image.save(file, FORMATS[suffix], exif=exif, icc_profile=RGB_PROFILE, xmp=XMP)
     found = extract(file.getvalue())
-    assert orientation(found.exif) == lies
+    assert exif_orientation(found.exif) == lies
     assert found == as_pillow_sees(file.getvalue())
     assert found.icc == RGB_PROFILE
 
@@ -105,7 +105,7 @@ def test_the_result_is_upright_and_has_no_grey_thumbnail(
     exif = exif_block(lies, big=big, thumbnail=thumbnail)
     assert tiff_tags(exif)[1] == thumbnail
     kept = for_output(Metadata(exif, RGB_PROFILE, XMP))
-    assert orientation(kept.exif) == 1
+    assert exif_orientation(kept.exif) == 1
     assert tiff_tags(kept.exif)[1] is False
     seen = Image.Exif()
     seen.load(kept.exif)
@@ -122,25 +122,25 @@ def test_a_profile_for_grey_is_not_put_on_colour() -> None:
 
 def test_what_is_broken_counts_as_not_there() -> None:
     for exif in (b"nonsense", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff"):
-        assert orientation(exif) == 1
+        assert exif_orientation(exif) == 1
         assert for_output(Metadata(exif)) == Metadata()
-    assert orientation(exif_block(9)) == 1
+    assert exif_orientation(exif_block(9)) == 1
     zero = Image.Exif()
     zero[274] = 0
-    assert orientation(zero.tobytes().removeprefix(b"Exif\0\0")) == 1
+    assert exif_orientation(zero.tobytes().removeprefix(b"Exif\0\0")) == 1
 
 
 def test_what_does_not_fit_a_jpeg_is_dropped_and_said(caplog: pytest.LogCaptureFixture) -> None:
     data = embed(a_file(".jpg"), Metadata(exif=b"x" * 70_000, xmp=XMP))
     assert as_pillow_sees(data) == Metadata(xmp=XMP)
-    assert "70000 bytes of metadata are too many for JPEG" in caplog.text
+    assert "70000 bytes of metadata do not fit a JPEG" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".ppm"])
 def test_formats_that_go_without_say_so(suffix: str, caplog: pytest.LogCaptureFixture) -> None:
     data = a_file(suffix)
     assert embed(data, Metadata(xmp=XMP)) == data
-    assert "not carried" in caplog.text
+    assert "not written" in caplog.text
     assert extract(data) == Metadata()
 
 
@@ -166,11 +166,11 @@ def test_no_damage_makes_it_fail(suffix: str, data: st.DataObject) -> None:
         whole[at] = value
     cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
     found = extract(cut)
-    assert 1 <= orientation(found.exif) <= 8
-    assert orientation(for_output(found).exif) == 1
+    assert 1 <= exif_orientation(found.exif) <= 8
+    assert exif_orientation(for_output(found).exif) == 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(block=st.binary(max_size=64), start=st.sampled_from([b"", b"II*\0", b"MM\0*"]))
 def test_no_exif_block_makes_it_fail(block: bytes, start: bytes) -> None:
-    assert orientation(for_output(Metadata(start + block)).exif) == 1
+    assert exif_orientation(for_output(Metadata(start + block)).exif) == 1

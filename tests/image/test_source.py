@@ -278,8 +278,8 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
     ("image", "says"),
     [
         pytest.param(None, "None", id="None"),
-        pytest.param("no/such/file.png", "no file no/such/file.png", id="missing-file"),
-        pytest.param(Path("no/such/file.png"), "no file no/such/file.png", id="missing-path"),
+        pytest.param("no/such/file.png", "file.png does not exist", id="missing-file"),
+        pytest.param(Path("no/such/file.png"), "file.png does not exist", id="missing-path"),
         pytest.param([[1, 2], [3, 4]], "list", id="list"),
         pytest.param(b"\x89PNG", "image bytes", id="bytes"),
         pytest.param(3, "int", id="number"),

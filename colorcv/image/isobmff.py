@@ -1,0 +1,128 @@
+"""Boxes of the ISO base media file format, as far as AVIF and JPEG 2000 need them.
+
+ISO/IEC 14496-12 (boxes) and 23008-12 (items and their properties).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from ..errors import ImageError
+
+__all__ = ["boxes", "check_lengths", "image_size", "orientation", "size_of"]
+
+# irot counts quarter turns anticlockwise; imir then mirrors top-bottom (0) or left-right (1).
+# EXIF orientations of both together; None is no imir.
+_ORIENTATIONS = {
+    (0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6,
+    (0, 0): 4, (0, 1): 2, (1, 0): 5, (1, 1): 7, (2, 0): 2, (2, 1): 4, (3, 0): 7, (3, 1): 5,
+}  # fmt: skip
+
+
+def size_of(data: bytes, start: int) -> int:
+    """Return the size in bytes of the box at `start`, its header included."""
+    (size,) = struct.unpack_from(">L", data, start)
+    if size == 1:
+        (size,) = struct.unpack_from(">Q", data, start + 8)
+    return int(size) or len(data) - start
+
+
+def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of the content of each box; stop at one that does not fit."""
+    while start + 8 <= end:
+        header = 16 if data[start : start + 4] == b"\0\0\0\1" else 8
+        if start + header > end:
+            return
+        size = size_of(data, start)
+        if size < header or start + size > end:
+            return
+        yield data[start + 4 : start + 8], start + header, start + size
+        start += size
+
+
+def check_lengths(data: bytes, stop: int, name: str) -> None:
+    """Raise an ImageError if a box before `stop` is longer than the file."""
+    start = 0
+    while start + 8 <= min(stop, len(data)):
+        size = size_of(data, start)
+        if size < 8 or start + size > len(data):
+            kind = data[start + 4 : start + 8]
+            raise ImageError(
+                f"{name} is truncated or damaged: box {kind!r} claims {size} bytes, "
+                f"{len(data) - start} are left; copy or download it again"
+            )
+        start += size
+
+
+def image_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return columns and rows of the largest image of an AVIF file, before it is turned."""
+    check_lengths(data, len(data), name)
+    sizes = [
+        struct.unpack_from(">LL", data, start + 4)
+        for kind, start, end in _properties(data)
+        if kind == b"ispe" and end - start >= 12
+    ]
+    if not sizes:
+        raise ImageError(f"{name} is damaged: this AVIF does not say its size; copy it again")
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return width, height
+
+
+def orientation(data: bytes) -> int:
+    """Return how the primary image of an AVIF file is to be turned, 1 to 8 as EXIF counts."""
+    properties = list(_properties(data))
+    turns, mirror = 0, None
+    for index in _primary_associations(data):
+        if not 0 < index <= len(properties):
+            continue
+        kind, start, end = properties[index - 1]
+        if end > start and kind == b"irot":
+            turns = data[start] & 3
+        elif end > start and kind == b"imir":
+            mirror = data[start] & 1
+    return _ORIENTATIONS[turns, mirror]
+
+
+def _find(data: bytes, path: tuple[bytes, ...]) -> tuple[int, int] | None:
+    start, end = 0, len(data)
+    for wanted in path:
+        for kind, box_start, box_end in boxes(data, start, end):
+            if kind == wanted:
+                # meta is a full box: version and flags come before its children.
+                start, end = box_start + 4 * (kind == b"meta"), box_end
+                break
+        else:
+            return None
+    return start, end
+
+
+def _properties(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    place = _find(data, (b"meta", b"iprp", b"ipco"))
+    return boxes(data, *place) if place else iter(())
+
+
+def _primary_associations(data: bytes) -> list[int]:
+    """Return the numbers, from 1, of the properties of the primary item."""
+    primary, place = _find(data, (b"meta", b"pitm")), _find(data, (b"meta", b"iprp", b"ipma"))
+    if not primary or not place:
+        return []
+    try:
+        wanted = int.from_bytes(data[primary[0] + 4 : primary[1]], "big")
+        version, flags = data[place[0]], data[place[0] + 3]
+        (count,) = struct.unpack_from(">L", data, place[0] + 4)
+        pos, item_size, index_size = place[0] + 8, 4 if version else 2, 2 if flags & 1 else 1
+        for _ in range(min(count, (place[1] - pos) // (item_size + 1))):
+            item = int.from_bytes(data[pos : pos + item_size], "big")
+            used = data[pos + item_size]
+            pos += item_size + 1
+            if item == wanted:
+                mask = 0x7FFF if index_size == 2 else 0x7F
+                return [
+                    int.from_bytes(data[at : at + index_size], "big") & mask
+                    for at in range(pos, pos + used * index_size, index_size)
+                ]
+            pos += used * index_size
+    except (struct.error, IndexError):
+        pass
+    return []

@@ -1,0 +1,58 @@
+"""The one limit of the size of image files, so that small files cannot fill the memory."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ImageError, OptionError
+
+__all__ = ["MAX_PIXELS", "TooManyPixelsError", "check_pixels"]
+
+# Pixels; a file of 50 kB can decompress to gigabytes. 250 million take about 2 GB while coloured.
+MAX_PIXELS = 250_000_000
+
+
+class TooManyPixelsError(ImageError):
+    """An image file has more pixels than the limit."""
+
+    def __init__(self, name: str, width: int, height: int, limit: int) -> None:
+        super().__init__(
+            f"{name} has {width}x{height} pixels, more than the limit of {limit:,}; if you trust "
+            f"the file, set the environment variable COLORCV_MAX_PIXELS={width * height}"
+        )
+        self.name, self.width, self.height, self.limit = name, width, height, limit
+
+    def __reduce__(self) -> tuple[type, tuple[str, int, int, int]]:
+        return type(self), (self.name, self.width, self.height, self.limit)
+
+
+def check_pixels(name: str, width: int, height: int, max_pixels: int | None = None) -> None:
+    """Raise an error above the limit.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the image.
+    width, height : int
+    max_pixels : int, optional
+        The limit; by default ``COLORCV_MAX_PIXELS``, or `MAX_PIXELS` if that is not set.
+
+    Raises
+    ------
+    TooManyPixelsError
+        There are more pixels than the limit.
+    OptionError
+        ``COLORCV_MAX_PIXELS`` is not a positive integer.
+    """
+    limit = _default_limit() if max_pixels is None else max_pixels
+    if width * height > limit:
+        raise TooManyPixelsError(name, width, height, limit)
+
+
+def _default_limit() -> int:
+    text = os.environ.get("COLORCV_MAX_PIXELS", "")
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise OptionError(f"COLORCV_MAX_PIXELS must be a positive integer, got {text!r}")
+    return int(text)

@@ -1,0 +1,217 @@
+"""Structure and size of image files, checked before OpenCV decodes them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from colorcv.errors import ImageError, OptionError
+from colorcv.image.decoding import decode_image
+from colorcv.image.inspection import inspect
+from colorcv.image.limits import MAX_PIXELS, TooManyPixelsError
+from tests.fuzz.images import corpus, png
+
+RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def claiming_png(claimed: int) -> bytes:
+    """Return an 8 x 8 PNG whose IDAT chunk claims more bytes than there are."""
+    data = png(8, 8, 8, 0, bytes(72))
+    pos = data.index(b"IDAT") - 4
+    return data[:pos] + struct.pack(">L", claimed) + data[pos + 4 :]
+
+
+@pytest.mark.parametrize("data", corpus(), ids=lambda data: repr(data[:12]))
+def test_sizes_of_the_corpus_are_those_of_opencv(data: bytes) -> None:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or data.startswith((b"#?RADIANCE", b"PF")):
+        pytest.skip("not read by this OpenCV, or not supported")
+    height, width = pixels.shape[:2]
+    assert inspect(data, "it").size_wh in ((width, height), (height, width))
+
+
+@pytest.mark.parametrize("claimed", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20, 100])
+def test_a_chunk_longer_than_the_file(claimed: int) -> None:
+    with pytest.raises(ImageError, match=rf"it\.png is truncated .*IDAT.* claims {claimed} bytes"):
+        decode_image(claiming_png(claimed), "it.png")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/status")
+def test_refusing_takes_little_memory(tmp_path: Path) -> None:
+    """61 bytes took 4.4 GB and 20 s."""
+    webp = saved(RGB, "WEBP")
+    tiff = bytearray(saved(RGB, "TIFF"))
+    tiff[-2000:] = b""
+    files = {
+        "chunk.png": claiming_png(0xFFFFFFF0),
+        "few.png": png(15_000, 16_000, 8, 2, bytes(100)),
+        "riff.webp": webp[:4] + struct.pack("<L", 1 << 31) + webp[8:],
+        "sof.jpg": b"\xff\xd8\xff\xc2\0\x11\x08\x3a\x98\x3a\x98\3\1\x22\0\2\x11\1\3\x11\1"
+        b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0\0\xff\xd9",
+        "cut.tif": bytes(tiff),
+        "high.bmp": b"BM" + struct.pack("<LLLLllHHLLllLL", 60, 0, 54, 40, 15_000, 15_000, 1, 24,
+                                        0, 0, 0, 0, 0, 0),
+    }  # fmt: skip
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from colorcv.errors import ImageError\n"
+        "from colorcv.image.io import read_image\n"
+        "def peak():\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(status.split('VmHWM:')[1].split()[0])\n"
+        "before = peak()\n"
+        "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
+        "    try:\n"
+        "        read_image(path)\n"
+        "        sys.exit(f'{path.name} was read')\n"
+        "    except ImageError as err:\n"
+        "        assert path.name in str(err), err\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 50_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        pytest.param(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9999999 +X 9999999\n\2",
+                     "is Radiance HDR, which is not supported; convert", id="hdr"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC.*magick", id="heic"),
+        pytest.param(b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "MP4 or similar", id="mp4"),
+        pytest.param(b"v/1\x01" + bytes(90), "is OpenEXR", id="exr"),
+        pytest.param(b"%PDF-1.7", "is PDF", id="pdf"),
+        pytest.param(b"<!DOCTYPE html>", "not an image file.*DOCTYPE", id="html"),
+    ],
+)  # fmt: skip
+def test_formats_that_never_reach_opencv(
+    data: bytes, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(ImageError, match=f"it.bin .*{says}"):
+        decode_image(data, "it.bin")
+
+
+def test_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(RGB, "PNG")
+    assert decode_image(data, "it", max_pixels=1200).pixels.shape == (30, 40, 3)
+    with pytest.raises(TooManyPixelsError) as caught:
+        decode_image(data, "it", max_pixels=1199)
+    assert (caught.value.width, caught.value.height, caught.value.limit) == (40, 30, 1199)
+    monkeypatch.setenv("COLORCV_MAX_PIXELS", "1199")
+    with pytest.raises(ImageError, match=r"more than the limit of 1,199.*COLORCV_MAX_PIXELS=1200"):
+        decode_image(data, "it")
+    monkeypatch.setenv("COLORCV_MAX_PIXELS", "1200")
+    decode_image(data, "it")
+    for value in ("many", "0", "-5"):
+        monkeypatch.setenv("COLORCV_MAX_PIXELS", value)
+        with pytest.raises(OptionError, match=f"COLORCV_MAX_PIXELS must be .* got '{value}'"):
+            decode_image(data, "it")
+    assert MAX_PIXELS == 250_000_000
+
+
+def test_inspection_is_linear_in_time() -> None:
+    """A chunk of no content takes 12 bytes, a GIF block 2."""
+    chunk = b"\0\0\0\0tEXt" + struct.pack(">L", zlib.crc32(b"tEXt"))
+    whole = png(8, 8, 8, 0, bytes(72))
+    many_chunks = whole[:33] + chunk * 90_000 + whole[33:]
+    gif = saved(RGB, "GIF")
+    many_blocks = gif[:-1] + b"\x21\xfe" + b"\1x" * 500_000 + b"\0;"
+    start = time.process_time()
+    assert inspect(many_chunks, "it").size_wh == (8, 8)
+    assert inspect(many_blocks, "it").size_wh == (40, 30)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow does not write AVIF")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_turned_upright(orientation: int) -> None:
+    if not cv2.haveImageReader("x.avif") and not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV does not read AVIF")
+    y, x = np.mgrid[:48, :64]
+    image = Image.fromarray(np.dstack((x * 3, y * 4, 255 - x - y)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = saved(image, "AVIF", exif=exif, quality=95)
+    from PIL import ImageOps
+
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    pixels = decode_image(data, "it").pixels[..., ::-1]
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels.astype(int) - upright).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_xmp_orientation_of_a_png(orientation: int) -> None:
+    from PIL import ImageOps
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    xmp = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    info.add_itxt("XML:com.adobe.xmp", xmp)
+    data = saved(RGB, "PNG", pnginfo=info)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    read = decode_image(data, "it")
+    assert np.array_equal(read.pixels[..., ::-1], upright)
+    assert b'tiff:Orientation="1"' in read.metadata.xmp
+
+
+def test_avif_is_written_at_quality_95() -> None:
+    if not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV does not write AVIF")
+    from colorcv.image.io import encode_image
+
+    pixels = cv2.GaussianBlur(np.asarray(RGB.resize((200, 150))), (0, 0), 1)
+    written = decode_image(encode_image(".avif", pixels), "it").pixels
+    default = cv2.imdecode(cv2.imencode(".avif", pixels)[1], cv2.IMREAD_UNCHANGED)
+    assert default is not None
+    error, default_error = (
+        np.percentile(np.abs(image.mean(axis=2) - pixels.mean(axis=2)), 99)
+        for image in (written, default)
+    )
+    assert error < default_error / 2
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_transparent_grey_of_a_png(depth: int) -> None:
+    values = (np.arange(8) % (1 << depth)).astype(np.uint16)
+    if depth == 16:
+        values = values * 8000
+    bits = "".join(f"{value:0{depth}b}" for value in values)
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    data = png(8, 1, depth, 0, row)
+    pos = data.index(b"IDAT") - 4
+    chunk = b"tRNS" + struct.pack(">H", values[1])
+    trns = struct.pack(">L", 2) + chunk + struct.pack(">L", zlib.crc32(chunk))
+    pixels = decode_image(data[:pos] + trns + data[pos:], "it").pixels
+    full = np.iinfo(pixels.dtype).max
+    assert pixels.shape == (1, 8, 4)
+    assert np.array_equal(pixels[0, :, 3], np.where(values == values[1], 0, full))
+    expected = np.rint(values * (full / ((1 << depth) - 1)))
+    assert np.array_equal(pixels[0, :, 0], expected)
