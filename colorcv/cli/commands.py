@@ -54,13 +54,24 @@ def load_colorizer(arguments: argparse.Namespace, console: Console) -> Colorizer
 def _download_model(model: str, console: Console) -> Path:
     from ..models import download as download_model
 
-    with ProgressBar(console, "B", model) as bar:
+    is_noted = False
+    with ProgressBar(console, "B", f"downloading {model}") as bar:
 
-        def progress(done: int, total: int, _name: str) -> None:
-            if bar.done or done < total:  # nothing is drawn for files that are there already
-                bar.update_to(done, total)
+        def progress(done: int, total: int, name: str) -> None:
+            nonlocal is_noted
+            if not (bar.done or done < total):
+                return  # nothing is drawn for files that are there already
+            if not console.has_progress and total > 1e5 and not is_noted:
+                is_noted = True  # in a log file or a CI job, a long silence looks like a hang
+                console.note(f"downloading {name} ({total / 1e6:.1f} MB)")
+            bar.update_to(done, total)
 
-        return download_model(model, progress=progress)
+        try:
+            return download_model(model, progress=progress)
+        except KeyboardInterrupt:
+            if bar.done:
+                console.note("the download is kept; run the command again to resume it")
+            raise
 
 
 def exists_message(target: Path | None) -> str:

@@ -25,8 +25,8 @@ logger = logging.getLogger("colorcv")
 MIN_OPENCV = (4, 10)
 _TRY_AGAIN = "check the network and the proxy settings (HTTPS_PROXY), or try again later"
 _SET_MIRROR = "set COLORCV_MIRROR to a base URL that has the files"
-_SET_HOME = "set COLORCV_HOME to a folder with more space that can be written"
-_BY_HAND = "put the missing files into that folder by hand; they are verified there"
+_SET_HOME = "set COLORCV_HOME to a folder that can be written and has enough space"
+_BY_HAND = "download the missing files by hand into that folder; they are verified there"
 _USE_LITE = 'pass model="lite": the small model is bundled with the package'
 
 
@@ -99,16 +99,20 @@ def _unavailable(model: Model, reason: str, *advice: str, received: int = 0) -> 
     """Build the error that gives the reason, what is missing, and every way to get the model."""
     folder = model_folder(model)
     missing = [file for file in model.files if not os.path.lexists(folder / file.name)]
-    names = ", ".join(f"{file.name} ({_format_size(file.size)})" for file in missing)
     ways = [*advice, _BY_HAND, _USE_LITE]
     lines = [
         f"model {model.name!r} is not available: {reason}",
         *([f"{_format_size(received)} are kept; the next download resumes there"] * (received > 0)),
-        f"Missing in {folder}: {names}",
+        f"Missing in {folder}:",
+        *(f"  {file.name} ({_format_size(file.size)}){_source(file)}" for file in missing),
         "What you can do:",
         *(f"  - {way}" for way in ways),
     ]
     return DownloadError("\n".join(lines))
+
+
+def _source(file: ModelFile) -> str:
+    return f" from {file.urls[0]}" if file.urls else ""
 
 
 def _check_opencv(model: Model) -> None:

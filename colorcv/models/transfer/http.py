@@ -206,6 +206,10 @@ def _root_cause(error: BaseException) -> str:
         chain.append(inner)
     if any(isinstance(each, _INCOMPLETE_READS) for each in chain):
         return "the server closed the connection"
+    if any(isinstance(each, http.client.RemoteDisconnected) for each in chain):
+        return "the server closed the connection without a response"
+    if any(isinstance(each, http.client.BadStatusLine) for each in chain):
+        return "the response is not HTTP"
     root = next(each for each in reversed(chain) if isinstance(each, _NETWORK_ERRORS))
     text = (root.strerror if isinstance(root, OSError) else None) or str(root)
     text = " ".join(text.split())[:200] or type(root).__name__

@@ -112,6 +112,8 @@ def fetch(
         partial.truncate(0)
     mirrors = [_Mirror(url) for url in urls]
     max_size = partial.size
+    if progress is not None:  # a progress bar shows the file while the first URL is connected to
+        progress(partial.size, file.size, file.name)
     while usable := [mirror for mirror in mirrors if not mirror.exhausted]:
         now = _now()
         mirror = next((each for each in usable if each.ready_at <= now), None)
