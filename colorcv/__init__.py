@@ -24,7 +24,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
-    from .models import ModelFiles, download, models
+    from .models import FileInfo, ModelFiles, ModelInfo, download, models
     from .network.device import DeviceInfo, devices
     from .video.api import VideoResult, colorize_video
 
@@ -32,13 +32,14 @@ __version__ = "0.1.0"
 # Imported on first use: importing colorcv imports neither cv2 nor requests.
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
-    "ModelFiles": ".models", "download": ".models", "models": ".models",
+    "FileInfo": ".models", "ModelFiles": ".models", "ModelInfo": ".models",
+    "download": ".models", "models": ".models",
     "DeviceInfo": ".network.device", "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",
 }  # fmt: skip
 __all__ = [  # noqa: RUF022
-    "Colorizer", "DeviceInfo", "ModelFiles", "VideoResult", "colorize", "colorize_video", "devices",
-    "download", "models",
+    "Colorizer", "DeviceInfo", "FileInfo", "ModelFiles", "ModelInfo", "VideoResult",
+    "colorize", "colorize_video", "devices", "download", "models",
     "ColorcvError", "ChecksumError", "DeviceError", "DownloadError", "ImageError",
     "ModelFormatError", "OptionError", "VideoError",
 ]  # fmt: skip

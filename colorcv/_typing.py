@@ -1,4 +1,4 @@
-"""Type aliases: arrays, paths, devices."""
+"""Type aliases: arrays, paths, devices, models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AnyArray", "Device", "DeviceName", "Float32Array", "Order", "StrPath", "UInt8Array"]
+__all__ = [
+    "AnyArray",
+    "Device",
+    "DeviceName",
+    "Float32Array",
+    "ModelName",
+    "Order",
+    "StrPath",
+    "UInt8Array",
+]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
@@ -18,3 +27,5 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]
 Device: TypeAlias = Literal["auto", DeviceName]  # what may be asked for
+# Written as ``ModelName | str`` in signatures: editors complete the names, any string is accepted.
+ModelName: TypeAlias = Literal["zhang2016", "lite"]

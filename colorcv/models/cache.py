@@ -15,6 +15,7 @@ from .settings import model_folder
 from .transfer.partial import partial_size
 
 if TYPE_CHECKING:
+    from .._typing import ModelName
     from .transfer.response import Progress
 
 __all__ = ["download", "models", "resolve", "verify"]
@@ -34,7 +35,7 @@ def models() -> tuple[ModelInfo, ...]:
     return tuple(_info(model) for model in MODELS.values())
 
 
-def verify(model: str) -> tuple[FileInfo, ...]:
+def verify(model: ModelName | str) -> tuple[FileInfo, ...]:
     """Hash the files of a model again.
 
     Parameters
@@ -56,7 +57,7 @@ def verify(model: str) -> tuple[FileInfo, ...]:
     return tuple(_inspect(entry, file, rehash=True) for file in entry.files)
 
 
-def resolve(model: str | ModelFiles, *, progress: Progress | None = None) -> ModelFiles:
+def resolve(model: ModelName | str | ModelFiles, *, progress: Progress | None = None) -> ModelFiles:
     """Return the files of a model; download those that are missing.
 
     Parameters
@@ -109,7 +110,7 @@ def resolve(model: str | ModelFiles, *, progress: Progress | None = None) -> Mod
     )
 
 
-def download(model: str = "zhang2016", *, progress: Progress | None = None) -> Path:
+def download(model: ModelName | str = "zhang2016", *, progress: Progress | None = None) -> Path:
     """Download the missing files of a model and verify them.
 
     An interrupted download keeps what it has received; the next one resumes there, also in another

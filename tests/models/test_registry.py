@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import colorcv
+from colorcv._typing import ModelName
 from colorcv.models.registry import MODELS, Model, ModelFile
 
 EVERY_FILE = [
@@ -69,3 +72,13 @@ def test_the_copies_in_tests_data_are_the_registered_files(data: Path) -> None:
         content = (data / file.name).read_bytes()
         assert len(content) == file.size
         assert hashlib.sha256(content).hexdigest() == file.sha256
+
+
+def test_type_checkers_know_every_model() -> None:
+    assert set(get_args(ModelName)) == set(MODELS)
+
+
+def test_model_and_file_info_are_public() -> None:
+    (info,) = (each for each in colorcv.models() if each.name == "lite")
+    assert isinstance(info, colorcv.ModelInfo)
+    assert all(isinstance(file, colorcv.FileInfo) for file in info.files)
