@@ -1,4 +1,4 @@
-"""How Sphinx builds the docs: ``python -m sphinx -W docs docs/_build``."""
+"""Configuration of Sphinx: ``python -m sphinx -W docs docs/_build``."""
 
 import colorcv
 
@@ -13,7 +13,7 @@ exclude_patterns = ["_build"]
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 napoleon_google_docstring = False
-napoleon_use_param = napoleon_use_rtype = False  # types are words here: shapes, dtypes, ranges
-autodoc_typehints = "none"  # the docstrings say it with shapes and ranges
+napoleon_use_param = napoleon_use_rtype = False  # types are shapes and ranges in words
+autodoc_typehints = "none"  # docstrings give types with shapes and ranges
 autodoc_member_order = "bysource"
 default_role = "py:obj"

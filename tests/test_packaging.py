@@ -92,7 +92,13 @@ def test_dockerfile_is_short_and_names_what_is_there() -> None:
 
 def test_version_is_the_same_everywhere() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == colorcv.__version__
+    headings = re.findall(r"^## (.+)$", changes, re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert headings in (released, ["Unreleased", *released])
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)", h) for h in released)
+    assert released[0].split()[0] == colorcv.__version__
+    groups = re.findall(r"^### (.+)$", changes, re.MULTILINE)
+    assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {colorcv.__version__}\n" in citation
 

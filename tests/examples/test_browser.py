@@ -29,7 +29,8 @@ import colorcv
 ROOT = Path(__file__).parents[2]
 WEBAPP = ROOT / "examples" / "webapp"
 PHOTO = ROOT / "examples" / "photos" / "tetons_1942.jpg"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 # Nothing that a browser does for itself: no lookups, no updates.
 QUIET = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
