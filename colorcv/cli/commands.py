@@ -7,15 +7,25 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ImageError
 from .console import Console
 from .exit_codes import ExitCode
-from .jobs import Batch
+from .jobs import Batch, Job
 from .progress import Activity, ProgressBar
 
 if TYPE_CHECKING:
     from ..colorizer import Colorizer
 
-__all__ = ["download", "exists_message", "info", "load_colorizer", "report_batch"]
+__all__ = [
+    "download",
+    "exists_message",
+    "info",
+    "load_colorizer",
+    "make_folder",
+    "note_result",
+    "note_skipped",
+    "report_batch",
+]
 
 
 def download(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -82,20 +92,45 @@ def exists_message(target: Path | None) -> str:
     )
 
 
+def make_folder(folder: Path) -> None:
+    """Create the folder of an output, with its parents.
+
+    Raises
+    ------
+    ImageError
+        A file has the name of one of these folders.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as err:
+        raise ImageError(f"cannot write into {folder}: it is, or lies in, a file") from err
+
+
+def note_skipped(console: Console, source: Path | None, reason: str) -> None:
+    """Print that an input was skipped."""
+    console.note_listed("files skipped", f"skipped {source}: {reason}")
+
+
+def note_result(console: Console, job: Job) -> None:
+    """Print the path of a result, and why its format is another."""
+    console.result(str(job.target))
+    if job.note:
+        console.note_listed("results of another format", job.note)
+
+
 def report_batch(batch: Batch, console: Console, *, skip_existing: bool) -> ExitCode | None:
-    """Print problems, notes and skipped files; return an exit code if no job is left."""
+    """Print problems and skipped files; return an exit code if no job is left."""
     if skip_existing:
         batch.skip_existing()
     for problem in batch.problems:
         console.error(problem)
-    console.notes(batch.notes, "more notes of this kind")
-    console.notes(
-        [f"skipped {path}: {reason}" for path, reason in batch.skipped], "more files skipped"
-    )
+    for path, reason in batch.skipped:
+        note_skipped(console, path, reason)
     if batch.existing:
         console.note(f"skipped {batch.existing} of the inputs: their outputs exist")
     if batch.jobs:
         return None
+    console.note_counts()
     if batch.existing and not batch.problems:
         return ExitCode.OK
     if not batch.problems:

@@ -6,7 +6,8 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class Console:
         self.live: LiveLine | None = None
         self.lock = threading.RLock()
         self._noted: set[str] = set()
+        self._counts: Counter[str] = Counter()
 
     @property
     def has_progress(self) -> bool:
@@ -106,12 +108,19 @@ class Console:
                 self._noted.add(text)
                 self.note(text)
 
-    def notes(self, lines: Sequence[str], rest: str) -> None:
-        """Print at most `MAX_LISTED` notes, then ``... and N <rest>``."""
-        for line in lines[:MAX_LISTED]:
-            self.note(line)
-        if len(lines) > MAX_LISTED:
-            self.note(f"... and {len(lines) - MAX_LISTED} {rest}")
+    def note_listed(self, kind: str, text: str) -> None:
+        """Print a note unless `MAX_LISTED` of its kind were printed; `note_counts` counts those."""
+        with self.lock:
+            self._counts[kind] += 1
+            if self._counts[kind] <= MAX_LISTED:
+                self.note(text)
+
+    def note_counts(self) -> None:
+        """Print how many notes of each kind were not printed: ``... and N more <kind>``."""
+        for kind, count in self._counts.items():
+            if count > MAX_LISTED:
+                self.note(f"... and {count - MAX_LISTED} more {kind}")
+        self._counts.clear()
 
     @contextmanager
     def show_logs(self) -> Iterator[None]:

@@ -15,8 +15,15 @@ from .. import __version__
 from .._naming import tagged_path
 from .._parallel import ordered_map
 from ..errors import ImageError
-from .commands import exists_message, load_colorizer, report_batch
-from .console import MAX_LISTED, Console
+from .commands import (
+    exists_message,
+    load_colorizer,
+    make_folder,
+    note_result,
+    note_skipped,
+    report_batch,
+)
+from .console import Console
 from .exit_codes import ExitCode
 from .formats import IMAGE_SKIP_REASONS, IMAGE_SUFFIXES
 from .jobs import Job, plan_batch
@@ -66,14 +73,12 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
                 console.error(outcome.error)
             elif outcome.skip_reason:
                 skipped += 1
-                if skipped <= MAX_LISTED:
-                    console.note(f"skipped {job.source}: {outcome.skip_reason}")
+                note_skipped(console, job.source, outcome.skip_reason)
             elif job.target is not None:
-                console.result(str(job.target))
+                note_result(console, job)
             if not is_single:
                 bar.update_to(done)
-    if skipped > MAX_LISTED:
-        console.note(f"... and {skipped - MAX_LISTED} more files skipped")
+    console.note_counts()
     if skipped == len(batch.jobs) and not arguments.skip_existing:
         console.error("nothing to colour: no input is left")
         failed += 1
@@ -204,7 +209,7 @@ class _Runner:
     @contextmanager
     def _target_folder(self, target: Path) -> Iterator[None]:
         """Create the folder of an output, and name outputs that another process has written."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         try:
             yield
         except ImageError:

@@ -83,6 +83,12 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
+def _state_hint(model: dict[str, Any]) -> str:
+    if model["state"] == "absent":
+        return f" (colorcv download {model['name']}, or its first use, downloads it)"
+    return ""
+
+
 def format_info(info: dict[str, Any]) -> str:
     """Return the result of `collect_info` as text for a terminal."""
     opencv = info["opencv"]
@@ -103,7 +109,11 @@ def format_info(info: dict[str, Any]) -> str:
         )
         shown_reasons += reason
     for model in info["models"]:
-        lines += ["", f"--model {model['name']}: {model['state']}", f"  {model['description']}"]
+        lines += [
+            "",
+            f"--model {model['name']}: {model['state']}{_state_hint(model)}",
+            f"  {model['description']}",
+        ]
         lines += [f"  {model['licence']}", f"  {model['folder']}"]
         lines += [f"  {name}: {verdict}" for name, verdict in model.get("files", {}).items()]
     return as_flags("\n".join(lines))

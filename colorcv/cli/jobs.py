@@ -22,20 +22,21 @@ class Job:
     """An input file and its output path; None is standard input or standard output.
 
     `is_named` tells the only input of the command from a file of a folder or of several inputs.
+    `note` says why the result has another format than the input.
     """
 
     source: Path | None
     target: Path | None
     is_named: bool = field(default=False, compare=False)
+    note: str = field(default="", compare=False)
 
 
 @dataclass
 class Batch:
-    """Jobs to run, problems with other inputs, notes, and skipped files with the reason."""
+    """Jobs to run, problems with other inputs, and skipped files with the reason."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     existing: int = 0
 
@@ -85,19 +86,37 @@ def plan_batch(
         The output is not a usable name for these inputs.
     """
     batch = Batch()
+    output = output and _expand_home(output)
     planner = _Planner(batch, suffixes, name, reasons or {})
     expanded = list(_expand_patterns(inputs, batch))
     has_many = len(expanded) > 1 or any(map(_is_folder, map(Path, filter(None, expanded))))
     _check_output(output, has_many, suffixes)
-    for source, target, is_found in planner.iter_jobs(expanded, output, has_many):
-        batch.jobs.append(Job(source, target, is_named=not is_found and not has_many))
+    for source, target in planner.iter_jobs(expanded, output, has_many):
+        note = "" if source is None or target is None else _format_note(source, target, name)
+        batch.jobs.append(Job(source, target, is_named=not has_many, note=note))
     _reject_conflicts(batch)
     return batch
 
 
+def _format_note(source: Path, target: Path, name: Callable[[Path], Path]) -> str:
+    """Return why the target has another suffix than the source, unless the user chose it."""
+    suffix = name(source).suffix
+    if suffix.lower() == source.suffix.lower() or target.suffix != suffix:
+        return ""
+    kind = source.suffix[1:].upper() or "a file without suffix"
+    return f"{source}: cannot write {kind}; the result is {suffix[1:].upper()}"
+
+
+def _expand_home(given: str) -> str:
+    """Expand ~ where the shell does not: in quotes, and after ``--output=``."""
+    if not given.startswith("~") or os.path.lexists(given):
+        return given
+    return os.path.expanduser(given)  # noqa: PTH111
+
+
 def _expand_patterns(inputs: Sequence[str], batch: Batch) -> Iterator[str]:
     """Expand what the shell has not: quoted patterns, and all of them on Windows."""
-    for given in inputs:
+    for given in map(_expand_home, inputs):
         if not glob.has_magic(given) or _URL.match(given) or os.path.lexists(given):
             yield given
         elif found := sorted(glob.glob(given, recursive=True)):  # noqa: PTH207
@@ -134,8 +153,7 @@ class _Planner:
 
     def iter_jobs(
         self, inputs: Sequence[str], output: str | None, has_many: bool
-    ) -> Iterator[tuple[Path | None, Path | None, bool]]:
-        """Yield source, target, and whether the source was found in a folder."""
+    ) -> Iterator[tuple[Path | None, Path | None]]:
         out = Path(output) if output is not None and output != "-" else None
         is_into_folder = out is not None and output is not None and (
             has_many or output.endswith(("/", os.sep)) or _is_folder(out)
@@ -143,7 +161,7 @@ class _Planner:
         for given in inputs:
             source = Path(given)
             if given == "-":
-                yield None, out / "stdin.png" if out and is_into_folder else out, False
+                yield None, out / "stdin.png" if out and is_into_folder else out
             elif given and _is_folder(source):
                 if output == "-":
                     self.batch.problems.append(
@@ -151,26 +169,22 @@ class _Planner:
                     )
                     continue
                 for found in self._iter_files(source, out):
-                    yield found, self._target(found, out, found.relative_to(source)), True
+                    yield found, self._target(found, out, found.relative_to(source))
             elif problem := self._input_error(given):
                 self.batch.problems.append(problem)
             elif output == "-":
-                yield source, None, False
+                yield source, None
             elif out is None and source.stem.endswith(OUTPUT_TAG) and len(inputs) > 1:
                 # On a second run, the shell expands *.jpg to the results of the first too.
                 self.batch.skipped.append((source, "result of an earlier run"))
             elif is_into_folder or out is None:
-                yield source, self._target(source, out, Path(source.name)), False
+                yield source, self._target(source, out, Path(source.name))
             else:
-                yield source, out, False
+                yield source, out
 
     def _target(self, source: Path, out: Path | None, relative: Path) -> Path:
         beside = self.name(source)
-        target = beside if out is None else (out / relative).with_suffix(beside.suffix)
-        if beside.suffix.lower() != source.suffix.lower():
-            kind = source.suffix[1:].upper() or "a file without suffix"
-            self.batch.notes.append(f"{source}: cannot write {kind}; the result is {target}")
-        return target
+        return beside if out is None else (out / relative).with_suffix(beside.suffix)
 
     def _iter_files(self, folder: Path, out: Path | None) -> Iterator[Path]:
         def on_error(err: OSError) -> None:
@@ -226,6 +240,12 @@ class _Planner:
         return ""
 
 
+def _is_same_file(first: Path | None, second: Path | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
 def _is_folder(path: Path) -> bool:
     """Return Path.is_dir, and False where that raises: names too long, circular links."""
     try:
@@ -246,6 +266,8 @@ def _reject_conflicts(batch: Batch) -> None:
                 f"{job.source}: the result would overwrite the input {job.target}; use another -o"
             )
         elif key in targets:
+            if _is_same_file(targets[key].source, job.source):
+                continue  # the same input twice
             where = job.target or "standard output"
             batch.problems.append(f"{job.source}: the result of another input also goes to {where}")
         else:

@@ -33,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             program, given = _program(), " ".join(argv)
             console.error(f"missing subcommand: use {program} image {given}, or {program} video")
             return ExitCode.USAGE
+        if not argv:
+            make_parser().print_help(sys.stderr)
+            return ExitCode.USAGE
+        if argv[0] == "help":
+            argv = [*argv[1:], "--help"]
         arguments = make_parser().parse_args(argv)
         _configure_stdout()
         console = Console(quiet=arguments.quiet, verbose=arguments.verbose)
@@ -75,24 +80,30 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 success, 1 some file failed, 2 wrong arguments, 3 the model is not "
         "available, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"colorcv {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"colorcv {__version__}")
     subcommands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
     image.set_defaults(run=images.image)
-    image.add_argument("inputs", nargs="+", metavar="IN", help="a file, a folder, or -")
+    image.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="a file, a folder, a pattern or -"
+    )
     _add_common_options(image)
     _add_image_options(image)
 
     video = subcommands.add_parser("video", help="colour videos: files or folders")
     video.set_defaults(run=videos.video)
-    video.add_argument("inputs", nargs="+", metavar="IN", help="a video file or a folder")
+    video.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="a video file, a folder or a pattern"
+    )
     _add_common_options(video)
     _add_video_options(video)
 
     download = subcommands.add_parser("download", help="download a model before it is needed")
     download.set_defaults(run=commands.download)
-    download.add_argument("model", nargs="?", default="zhang2016", metavar="MODEL")
+    download.add_argument(
+        "model", nargs="?", default="zhang2016", metavar="MODEL", help="zhang2016 (default) or lite"
+    )
     _add_output_options(download)
 
     info = subcommands.add_parser("info", help="show versions, devices and models")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, VideoError
-from .commands import exists_message, load_colorizer, report_batch
+from .commands import exists_message, load_colorizer, make_folder, note_result, report_batch
 from .console import Console
 from .exit_codes import ExitCode
 from .formats import VIDEO_SKIP_REASONS, VIDEO_SUFFIXES
-from .jobs import Batch, plan_batch
+from .jobs import Batch, Job, plan_batch
 from .progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -40,12 +39,11 @@ def video(arguments: argparse.Namespace, console: Console) -> ExitCode:
     colorizer = load_colorizer(arguments, console)
     failed = len(batch.problems)
     for job in batch.jobs:
-        assert job.source is not None
-        assert job.target is not None
+        assert job.target is not None  # `_reject_pipes`
         try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(job.target.parent)
             colorize = _write_preview if is_preview else _colorize_video
-            colorize(job.source, job.target, colorizer, arguments, console)
+            colorize(job, colorizer, arguments, console)
         except (VideoError, ImageError) as err:
             failed += 1
             is_existing = isinstance(err.__cause__, FileExistsError)
@@ -56,6 +54,7 @@ def video(arguments: argparse.Namespace, console: Console) -> ExitCode:
         except MemoryError as err:
             failed += 1
             console.error(f"{job.source}: {str(err) or 'not enough memory'}")
+    console.note_counts()
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
@@ -67,14 +66,16 @@ def _reject_pipes(batch: Batch) -> None:
 
 
 def _colorize_video(
-    source: Path,
-    target: Path,
+    job: Job,
     colorizer: Colorizer,
     arguments: argparse.Namespace,
     console: Console,
 ) -> None:
     from ..video import colorize_video
 
+    source, target = job.source, job.target
+    assert source is not None
+    assert target is not None
     if not arguments.force and os.path.lexists(target):
         raise VideoError(exists_message(target))
     with ProgressBar(console, "frames", source.name) as bar:
@@ -94,7 +95,7 @@ def _colorize_video(
             overwrite=arguments.force,
             compare=arguments.compare,
         )
-    console.result(str(result.path))
+    note_result(console, job)
     console.note(
         f"{source.name}: {result.frames} frames ({result.duration_s:.1f} s of video) in "
         f"{result.seconds:.1f} s, {result.frames_per_second:.1f} frames per second; "
@@ -104,8 +105,7 @@ def _colorize_video(
 
 
 def _write_preview(
-    source: Path,
-    target: Path,
+    job: Job,
     colorizer: Colorizer,
     arguments: argparse.Namespace,
     console: Console,
@@ -113,6 +113,9 @@ def _write_preview(
     from ..image import io as image_io
     from ..video import preview
 
+    source, target = job.source, job.target
+    assert source is not None
+    assert target is not None
     samples = preview(
         source, arguments.preview, colorizer=colorizer, saturation=arguments.saturation
     )

@@ -121,8 +121,8 @@ def test_formats_without_colour_become_png(capsys: pytest.CaptureFixture[str]) -
     assert run_lite("scan.pgm", "bare") == 0
     captured = capsys.readouterr()
     assert captured.out.split() == ["scan.color.png", "bare.color.png"]
-    assert "scan.pgm: cannot write PGM; the result is scan.color.png" in captured.err
-    assert "bare: cannot write a file without suffix; the result is bare.color.png" in captured.err
+    assert "scan.pgm: cannot write PGM; the result is PNG" in captured.err
+    assert "bare: cannot write a file without suffix; the result is PNG" in captured.err
     expected = colorcv.colorize(grey(), model="lite", device="cpu")
     for name in captured.out.split():
         np.testing.assert_array_equal(cv2.imread(name), expected)
@@ -134,9 +134,9 @@ def test_unreadable_comes_before_unwritable(name: str, capsys: pytest.CaptureFix
     Path(name).write_text("this is a text")
     for output in (["-o", "x.gif"], []):
         assert run_lite(name, *output) == 1
-        last = capsys.readouterr().err.splitlines()[-1]
-        assert "can read" in last or "cannot read" in last
-        assert "write" not in last
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "can read" in line or "cannot read" in line
+        assert "write" not in line
 
 
 @pytest.mark.usefixtures("workdir")
@@ -247,3 +247,16 @@ def test_a_folder_of_results_has_nothing_to_colour(capsys: pytest.CaptureFixture
     assert run_lite("in", "-o", "out") == 0
     assert run_lite("out", "-o", "again") == 1
     assert "nothing to colour" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("output", ["taken/", "taken/deeper/a.png"])
+def test_a_file_in_place_of_the_output_folder(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("a.png")
+    Path("taken").write_text("precious")
+    assert run_lite("a.png", "-o", output) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("colorcv: cannot write into taken")
+    assert Path("taken").read_text() == "precious"

@@ -150,7 +150,7 @@ def test_exit_codes(
     assert [path.name for path in Path().iterdir()] == ["photo.png"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["image"], ["image", "--nonsense", "x"], ["colour"]])
+@pytest.mark.parametrize("arguments", [["image"], ["image", "--nonsense", "x"], ["colour"]])
 def test_usage_errors_are_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run(*arguments)
@@ -232,3 +232,21 @@ def test_input_of_another_subcommand(capsys: pytest.CaptureFixture[str]) -> None
 def test_missing_subcommand_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("photo.png", "--model", "lite") == 2
     assert "colorcv image photo.png --model lite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["help", "image"], ["-V"]])
+def test_words_people_try(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 0
+    assert "colorcv" in capsys.readouterr().out
+
+
+def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "download a model" in capsys.readouterr().err
+
+
+def test_info_says_how_to_get_an_absent_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info") == 0
+    assert "zhang2016: absent (colorcv download zhang2016" in capsys.readouterr().out

@@ -114,7 +114,10 @@ def test_quiet_hides_notes_but_not_errors(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_many_skipped_files_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().notes([f"skipped {number}" for number in range(12)], "more files skipped")
+    console = Console()
+    for number in range(12):
+        console.note_listed("files skipped", f"skipped {number}")
+    console.note_counts()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[9:] == ["colorcv: skipped 9", "colorcv: ... and 2 more files skipped"]

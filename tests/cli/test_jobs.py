@@ -198,10 +198,38 @@ def test_a_changed_suffix_is_a_note() -> None:
         ["scan", "in/x.pgm"], "out", suffixes=SUFFIXES, name=lambda path: path.with_suffix(".png")
     )
     assert [job.target for job in batch.jobs] == [Path("out/scan.png"), Path("out/x.png")]
-    assert batch.notes == [
-        "scan: cannot write a file without suffix; the result is out/scan.png",
-        "in/x.pgm: cannot write PGM; the result is out/x.png",
+    assert [job.note for job in batch.jobs] == [
+        "scan: cannot write a file without suffix; the result is PNG",
+        "in/x.pgm: cannot write PGM; the result is PNG",
     ]
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_chosen_suffix_needs_no_note() -> None:
+    Path("x.pgm").touch()
+    (job,) = plan_batch(
+        ["x.pgm"], "x.jpg", suffixes=SUFFIXES, name=lambda path: path.with_suffix(".png")
+    ).jobs
+    assert job.note == ""
+
+
+@pytest.mark.usefixtures("tree")
+def test_the_same_input_twice_is_one_job() -> None:
+    batch = plan_batch(["one.png", "./one.png", ".", "one.png"], None, suffixes=SUFFIXES)
+    assert not batch.problems
+    assert [job.source for job in batch.jobs].count(Path("one.png")) == 1
+    assert len(batch.jobs) == 4
+
+
+def test_home_folder_is_expanded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree / "in"))
+    monkeypatch.setenv("USERPROFILE", str(tree / "in"))
+    (job,) = plan_batch(["~/a.jpg"], "~/b.jpg", suffixes=SUFFIXES).jobs
+    assert job == Job(tree / "in" / "a.jpg", tree / "in" / "b.jpg")
+    Path("~").mkdir()
+    Path("~/a.jpg").touch()
+    (job,) = plan_batch(["~/a.jpg"], None, suffixes=SUFFIXES).jobs
+    assert job.source == Path("~/a.jpg")
 
 
 @pytest.mark.usefixtures("tree")
