@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import get_args
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,7 @@ import pytest
 import colorcv
 from colorcv._typing import ModelName
 from colorcv.models.registry import MODELS, Model, ModelFile
+from colorcv.models.settings import model_folder
 
 EVERY_FILE = [
     pytest.param(model, file, id=f"{model.name}-{file.name}")
@@ -82,3 +84,15 @@ def test_model_and_file_info_are_public() -> None:
     (info,) = (each for each in colorcv.models() if each.name == "lite")
     assert isinstance(info, colorcv.ModelInfo)
     assert all(isinstance(file, colorcv.FileInfo) for file in info.files)
+
+
+def test_the_notice_of_lite_names_existing_files_and_their_hashes() -> None:
+    model, folder = MODELS["lite"], model_folder(MODELS["lite"])
+    notice = (folder / "NOTICE.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([\w/.-]+\.(?:prototxt|caffemodel|npy|npz|txt|md))`", notice)
+    assert {file.name for file in model.files} <= set(names)
+    root = Path(__file__).parents[2]
+    missing = [name for name in names if not any((at / name).exists() for at in (folder, root))]
+    assert missing == []
+    for file in (model.prototxt, model.caffemodel):
+        assert f"{file.name} {file.sha256}" in notice
