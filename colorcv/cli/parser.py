@@ -215,7 +215,10 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
         help="auto (H.264; default), hevc, vp9, av1, ffv1...",
     )
     parser.add_argument(
-        "--quality", type=int, metavar="Q", help="CRF: lower is better and larger (needs PyAV)"
+        "--quality",
+        type=_quality,
+        metavar="Q",
+        help="CRF: lower is better and larger; or lossless (needs PyAV)",
     )
     parser.add_argument(
         "--keyframe-interval",
@@ -227,6 +230,15 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-smooth", action="store_true", help="do not smooth the colours over time"
     )
+
+
+def _quality(text: str) -> int | str:
+    if text == "lossless":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or lossless, got {text!r}") from None
 
 
 def _positive_int(text: str) -> int:

@@ -15,8 +15,7 @@ from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer, predict_chroma
 from ..image.source import check_saturation
 from ..temporal import ChromaPropagator
-from .backends import has_pyav, open_transcode
-from .opencv.reader import sample_frames
+from .backends import has_pyav, open_transcode, sample_frames
 from .options import VideoOptions
 from .output import TemporaryOutput, check_output, default_output
 from .pipeline import StageTimer, run_pipeline
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from ..models import ModelFiles
 
 logger = logging.getLogger("colorcv")
+
+CHECK_INTERVAL_S = 2.0  # between looks at the output's folder
 
 
 def colorize_video(
@@ -41,7 +42,7 @@ def colorize_video(
     smooth: bool = True,
     saturation: float = 1.0,
     codec: str = "auto",
-    quality: int | None = None,
+    quality: int | str | None = None,
     audio: str = "auto",
     start: float | None = None,
     end: float | None = None,
@@ -51,7 +52,7 @@ def colorize_video(
 ) -> VideoResult:
     """Colour a video.
 
-    With PyAV (``pip install 'colorcv[video]'``) the luma of every frame, its time stamp, the
+    With PyAV (``pip install av``) the luma of every frame, its time stamp, the
     rotation, the pixel aspect ratio and the audio are kept. With OpenCV alone the frame rate
     becomes constant, and the ``ffmpeg`` on PATH, if there is one, adds the audio.
 
@@ -75,8 +76,9 @@ def colorize_video(
         "auto" (H.264; VP9 for .webm), "h264", "hevc", "vp9", "av1" or "ffv1" with PyAV; "auto",
         "mpeg4", "mjpeg", "vp8", "vp9" or "ffv1" with OpenCV alone. A 10-bit video stays 10-bit
         where the codec can.
-    quality : int, optional
-        CRF, smaller is better and larger; each codec has its own default. Needs PyAV.
+    quality : int or "lossless", optional
+        CRF, smaller is better and larger; each codec has its own default. "lossless" (not for
+        AV1) writes luma without any loss. Needs PyAV.
     audio : {"auto", "keep", "none"}
         "auto" keeps the audio where it can be kept and reports where it cannot; "keep" makes that
         an error; "none" leaves it out.
@@ -131,7 +133,7 @@ def colorize_video(
             options,
             use_pyav=has_pyav(),
         )
-        run_pipeline(transcode, propagator, timer, progress)
+        run_pipeline(transcode, propagator, timer, _with_checks(temporary, progress))
         temporary.commit()
     finally:
         temporary.discard()
@@ -139,7 +141,10 @@ def colorize_video(
     reader, writer = transcode.reader, transcode.writer
     notes = [*reader.notes, *writer.notes]
     if path is not None and target.suffix.lower() != path.suffix.lower() and output is None:
-        notes.append(f"written as {target.suffix}: {path.suffix} does not take H.264")
+        notes.append(f"written as {target.suffix}: {path.suffix} cannot hold H.264")
+    damaged = reader.damaged + writer.damaged
+    if damaged:
+        notes.append(f"{damaged} damaged packet(s) were skipped")
     for note in notes:
         logger.warning("%s: %s", target, note)
     return VideoResult(
@@ -155,7 +160,7 @@ def colorize_video(
         audio_reason=transcode.audio.reason,
         seconds=seconds,
         frames_per_second=writer.written / seconds,
-        damaged_packets=reader.damaged + writer.damaged,
+        damaged_packets=damaged,
         notes=tuple(notes),
         stage_seconds=timer.seconds,
     )
@@ -193,27 +198,46 @@ def preview(
         An option is out of its range.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise OptionError(f"a preview has 1 or more stills, not {n!r}")
+        raise OptionError(
+            f"the number of preview frames must be an integer of at least 1, got {n!r}"
+        )
     check_saturation(saturation)
     if not Path(source).is_file():
-        raise VideoError(f"{source} is no file: name the film to look at")
+        raise VideoError(f"{source}: no such file")
     if colorizer is None:
         from ..api import default_colorizer
 
         colorizer = default_colorizer(model, device)
-    for time_s, frame in sample_frames(Path(source), n):
+    for time_s, frame in sample_frames(Path(source), n, use_pyav=has_pyav()):
         yield time_s, frame, colorizer.colorize(frame, saturation=saturation)
+
+
+def _with_checks(
+    temporary: TemporaryOutput, progress: Callable[[int, int | None], None] | None
+) -> Callable[[int, int | None], None]:
+    """Return `progress` with a look at the output every few seconds: an hour is long to lose."""
+    checked_at = time.monotonic()
+
+    def checked_progress(done: int, total: int | None) -> None:
+        nonlocal checked_at
+        if progress is not None:
+            progress(done, total)
+        if time.monotonic() - checked_at >= CHECK_INTERVAL_S:
+            temporary.check()
+            checked_at = time.monotonic()
+
+    return checked_progress
 
 
 def _check_paths(source: Any, output: StrPath | None, overwrite: bool) -> tuple[Path | None, Path]:
     """Return the path of the source, None for a camera or capture, and that of the output."""
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     if path is not None and not path.is_file():
-        raise VideoError(f"{path} is no file: name the film to colour")
+        raise VideoError(f"{path}: no such file")
     if path is None and not isinstance(source, int) and not hasattr(source, "read"):
-        raise OptionError(f"a film is a path, a camera's number or a capture, not {source!r}")
+        raise OptionError(f"expected a path, a camera number or a cv2.VideoCapture, got {source!r}")
     if output is None and path is None:
-        raise OptionError("a camera has no name to make an output's from: say output=...")
+        raise OptionError("a camera has no file name; pass output='FILE.mp4'")
     target = default_output(path) if output is None and path is not None else Path(str(output))
     check_output(target, path, overwrite)
     return path, target

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .._typing import UInt8Array
 from ..errors import VideoError
+from .opencv import reader as opencv_reader
 from .opencv.backend import open_opencv
 from .opencv.reader import OpenCVReader
 from .options import VideoOptions
 from .output import TemporaryOutput
 from .transcode import Transcode
 
-__all__ = ["has_pyav", "open_transcode"]
+__all__ = ["has_pyav", "open_transcode", "sample_frames"]
 
 MIN_PYAV = (17, 1)  # the first release that keeps rotation
 
 
 def has_pyav() -> bool:
-    """Return True if PyAV is installed (``pip install 'colorcv[video]'``).
+    """Return True if PyAV is installed (``pip install av``).
 
     Raises
     ------
@@ -32,7 +35,7 @@ def has_pyav() -> bool:
     version = metadata.version("av")
     if tuple(int(part) for part in version.split(".")[:2]) < MIN_PYAV:
         raise VideoError(
-            f"PyAV {version} is too old: pip install --upgrade 'colorcv[video]' (17.1 or newer)"
+            f"PyAV {version} is too old; 17.1 or newer is needed (pip install --upgrade av)"
         )
     return True
 
@@ -77,3 +80,18 @@ def open_transcode(
     except BaseException:
         reader.close()
         raise
+
+
+def sample_frames(path: Path, n: int, *, use_pyav: bool) -> Iterator[tuple[float, UInt8Array]]:
+    """Yield `n` evenly spaced frames, upright BGR, with their times in seconds.
+
+    Raises
+    ------
+    VideoError
+        The file cannot be read, or no frame be decoded.
+    """
+    if use_pyav:
+        from .pyav import sampling
+
+        return sampling.sample_frames(path, n)
+    return opencv_reader.sample_frames(path, n)

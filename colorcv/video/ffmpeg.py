@@ -24,7 +24,8 @@ def mux_audio(silent: Path, source: Path, output: Path, options: VideoOptions) -
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         return AudioOutcome(
-            "dropped", "OpenCV reads no sound, and there is neither PyAV nor ffmpeg on PATH"
+            "dropped",
+            "OpenCV cannot read it; install PyAV (pip install av) or ffmpeg",
         )
     trim = []
     if options.start:
@@ -43,10 +44,8 @@ def mux_audio(silent: Path, source: Path, output: Path, options: VideoOptions) -
         done = subprocess.run(command, capture_output=True, check=False)
         stderr = done.stderr.decode(errors="replace").strip()
         if done.returncode == 0:
-            return AudioOutcome(state, f"ffmpeg put it back ({codec[0]})")
+            return AudioOutcome(state, f"by ffmpeg ({codec[0]})")
         output.unlink(missing_ok=True)
         if "matches no streams" in stderr:
-            return AudioOutcome("none", "the source has no sound")
-    return AudioOutcome(
-        "dropped", f"ffmpeg could not put it back: {stderr.splitlines()[-1:] or 'no reason'}"
-    )
+            return AudioOutcome("none", "the source has no audio")
+    return AudioOutcome("dropped", f"ffmpeg failed: {(stderr.splitlines() or ['no message'])[-1]}")

@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import OptionError
 from ..image.source import check_saturation
 
-__all__ = ["VideoOptions"]
+__all__ = ["LOSSLESS", "VideoOptions"]
 
+LOSSLESS = "lossless"
 AUDIO = ("auto", "keep", "none")
 MAX_TIME_S = 1e8  # seconds, about three years: containers count that far, no video lasts longer
 
@@ -25,7 +26,7 @@ class VideoOptions:
         Factor on chroma.
     codec : str
         "auto" or a codec of the backend.
-    quality : int or None
+    quality : int, "lossless" or None
         CRF; None for the codec's default.
     audio : {"auto", "keep", "none"}
         See `colorize_video`.
@@ -42,7 +43,7 @@ class VideoOptions:
 
     saturation: float = 1.0
     codec: str = "auto"
-    quality: int | None = None
+    quality: int | str | None = None
     audio: str = "auto"
     start: float | None = None
     end: float | None = None
@@ -52,7 +53,7 @@ class VideoOptions:
         check_saturation(self.saturation)
         _check_time_range(self.start, self.end)
         if self.audio not in AUDIO:
-            raise OptionError(f"audio is one of {', '.join(AUDIO)}, not {self.audio!r}")
+            raise OptionError(f"audio must be one of {', '.join(AUDIO)}, got {self.audio!r}")
 
     @property
     def is_trimmed(self) -> bool:
@@ -65,6 +66,8 @@ def _check_time_range(start: float | None, end: float | None) -> None:
         if value is not None and not (
             isinstance(value, (int, float, np.number)) and 0 <= value <= MAX_TIME_S
         ):
-            raise OptionError(f"{name} is a time in seconds, 0 to {MAX_TIME_S:g}, not {value!r}")
+            raise OptionError(
+                f"{name} must be a time in seconds between 0 and {MAX_TIME_S:g}, got {value!r}"
+            )
     if end is not None and end <= (start or 0):
-        raise OptionError(f"end ({end:g} s) lies after start ({start or 0:g} s)")
+        raise OptionError(f"end ({end:g} s) must be after start ({start or 0:g} s)")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+import time
 import zlib
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = ["TemporaryOutput", "check_output", "default_output"]
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _TEMPORARY = re.compile(r"^\..*\.colorcv-([0-9a-f]{8})-([0-9]+)\.[^.]*$")
+MAX_SILENCE_S = 600  # a file that nobody has written to for so long is not in work
 _ACTIVE: set[Path] = set()  # temporary files that this process is writing
 # Containers that take H.264 (or VP9, for .webm); other sources are written as .mp4.
 H264_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".flv"}
@@ -42,19 +44,17 @@ def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
         The output is the source, exists, has no suffix, or its folder cannot be written to.
     """
     if source is not None and output.exists() and output.samefile(source):
-        raise VideoError(f"the output {output} is the film itself: choose another name")
+        raise VideoError(f"{output} is the input itself; choose another output")
     if not output.suffix:
-        raise VideoError(f"the output {output} has no suffix to say its kind: add .mp4 or .mkv")
+        raise VideoError(f"the output {output} has no suffix; add .mp4 or .mkv")
     if output.is_dir():
-        raise VideoError(f"the output {output} is a folder: name a file in it")
+        raise VideoError(f"the output {output} is a folder; give a file name")
     if output.exists() and not overwrite:
-        raise VideoError(
-            f"{output} exists already: choose another name, or say overwrite=True (--force)"
-        )
+        raise VideoError(f"{output} already exists; choose another name or pass overwrite=True")
     if not output.parent.is_dir():
-        raise VideoError(f"the folder {output.parent} is not there: make it first")
+        raise VideoError(f"the folder {output.parent} does not exist")
     if not os.access(output.parent, os.W_OK):
-        raise VideoError(f"the folder {output.parent} cannot be written to: choose another")
+        raise VideoError(f"cannot write to the folder {output.parent}")
 
 
 class TemporaryOutput:
@@ -88,7 +88,10 @@ class TemporaryOutput:
             f".{output.stem[:30]}.colorcv-{_HOST}-{os.getpid()}{output.suffix}"
         )
         if self.path in _ACTIVE:
-            raise VideoError(f"{output} is being written already by this process")
+            raise VideoError(f"{output} is already being written by this process")
+        other = _writer_of(self.path)
+        if other is not None:
+            raise VideoError(f"{output} is already being written by process {other}")
         # In containers a process that died may have had the same number as this one.
         self.discard()
         _ACTIVE.add(self.path)
@@ -97,6 +100,21 @@ class TemporaryOutput:
     def remux_path(self) -> Path:
         """A second temporary file, for the video with its audio added."""
         return self.path.with_name(f".sound{self.path.name}")
+
+    def check(self) -> None:
+        """Check that the work can still be finished.
+
+        Raises
+        ------
+        VideoError
+            The temporary file was removed, for instance with its folder, or the name was taken.
+        """
+        if not self.path.exists():
+            raise VideoError(f"{self.path.parent} or the temporary file in it was removed")
+        if not self._overwrite and os.path.lexists(self._output):
+            raise VideoError(
+                f"{self._output} was created in the meantime and is kept; choose another name"
+            )
 
     def commit(self) -> None:
         """Flush the temporary file to disk and give it its final name.
@@ -109,9 +127,11 @@ class TemporaryOutput:
         try:
             publish(self.path, self._output, overwrite=self._overwrite)
         except FileExistsError as err:
-            raise VideoError(f"{self._output} has come to be while it was coloured: kept") from err
+            raise VideoError(
+                f"{self._output} was created in the meantime and is kept; choose another name"
+            ) from err
         except OSError as err:
-            raise VideoError(f"{self._output} cannot be finished: {err}") from err
+            raise VideoError(f"cannot write {self._output}: {err}") from err
 
     def discard(self) -> None:
         """Remove the temporary files, if they still exist."""
@@ -119,6 +139,19 @@ class TemporaryOutput:
         for path in (self.path, self.remux_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _writer_of(path: Path) -> int | None:
+    """Return the process that writes the same output under its own temporary name, or None."""
+    for other in path.parent.glob(f".*{path.suffix}"):
+        found = _TEMPORARY.match(other.name)
+        if found is None or found[1] != _HOST or int(found[2]) == os.getpid():
+            continue
+        name = path.name.replace(f"-{os.getpid()}.", f"-{found[2]}.")
+        # In containers an old file's process number may be that of another program by now.
+        if other.name == name and time.time() - other.stat().st_mtime < MAX_SILENCE_S:
+            return int(found[2])
+    return None
 
 
 def _remove_stale(folder: Path) -> None:

@@ -93,7 +93,8 @@ def run_pipeline(
         )
         if reader.is_vfr and transcode.needs_cfr:
             writer.notes.append(
-                "the frame rate varies and was made constant: sound may drift (PyAV keeps it)"
+                "the frame rate varies and was made constant, so audio may drift; PyAV keeps it "
+                "(pip install av)"
             )
         if transcode.mux_audio is not None:
             transcode.audio = transcode.mux_audio()

@@ -54,8 +54,6 @@ class VideoReader(Protocol[Frame_co]):
         Frames per second, the mean where they vary.
     notes : list of str
         What the user should know about the source.
-    damaged : int
-        Packets that could not be decoded.
     is_vfr : bool
         True if the frame rate was seen to vary and only a constant one can be written; valid
         after `read`.
@@ -64,8 +62,11 @@ class VideoReader(Protocol[Frame_co]):
     size_wh: tuple[int, int]
     rate: Fraction
     notes: list[str]
-    damaged: int
     is_vfr: bool
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded."""
 
     @property
     def total(self) -> int | None:
@@ -158,7 +159,7 @@ def note_odd_size(size_wh: tuple[int, int], notes: list[str]) -> None:
     if width % 2 or height % 2:
         what = " and ".join(name for name, side in (("column", width), ("row", height)) if side % 2)
         notes.append(
-            f"{width}x{height} is odd: the last {what} is repeated once "
-            f"({round_up_to_even(width)}x{round_up_to_even(height)}), as 4:2:0 stores chroma in "
-            "pairs"
+            f"the size {width}x{height} is odd: the last {what} was repeated "
+            f"({round_up_to_even(width)}x{round_up_to_even(height)}), since 4:2:0 stores chroma "
+            "for pairs"
         )

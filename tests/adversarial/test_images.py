@@ -245,7 +245,9 @@ def test_a_short_run(
 def test_times_that_no_film_has(option: str, value: Any, tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
     film.write_bytes(videos.corpus()[0])
-    with pytest.raises(colorcv.OptionError, match=rf"{option} is a time in seconds, 0 to 1e\+08"):
+    with pytest.raises(
+        colorcv.OptionError, match=rf"{option} must be a time in seconds between 0 and 1e\+08"
+    ):
         colorize_video(film, colorizer=videos.FakeColorizer(), **{option: value})
     assert list(tmp_path.iterdir()) == [film]
 

@@ -53,12 +53,16 @@ def make_clip(
     luma: list[Any] | None = None,
     second_video: bool = False,
     options: dict[str, str] | None = None,
+    start_s: float = 0.0,
+    container_format: str | None = None,
+    display_matrix: list[int] | None = None,
 ) -> list[Any]:
-    """Write a grey film and return the luma planes that went in."""
+    """Write a grey video and return the luma planes that went in."""
     width, height = size_wh
     bits = max(c.bits for c in av.VideoFormat(pix_fmt).components)
     luma = luma or luma_frames(frames, (height, width), bits=bits)
-    with av.open(str(path), "w") as container:
+    muxer = {"mpegts_copyts": "1"} if path.suffix == ".ts" else {}
+    with av.open(str(path), "w", container_format, container_options=muxer) as container:
         if second_video:  # a smaller one, first in the file
             small: Any = container.add_stream("libx264", rate=rate, options={"crf": "30"})
             small.width, small.height, small.pix_fmt = 32, 32, "yuv420p"
@@ -72,13 +76,15 @@ def make_clip(
         context.color_range = color_range
         if sample_aspect_ratio:
             context.sample_aspect_ratio = sample_aspect_ratio
+        if display_matrix is not None:
+            stream.set_display_matrix(display_matrix)
         if rotation is not None:
             stream.set_display_rotation(rotation)
         sounds = [_add_sound(container, name, index) for index, name in enumerate(audio)]
         words = _srt(path) if subtitles else None
         copy = container.add_stream_from_template(words.streams[0]) if words else None
         for sound, index in zip(sounds, range(len(sounds)), strict=True):
-            _encode_sound(container, sound, len(luma) / rate, 220 * (index + 1))
+            _encode_sound(container, sound, start_s, len(luma) / rate, 220 * (index + 1))
         for packet in words.demux() if words else ():
             if packet.size:
                 packet.stream = copy
@@ -86,7 +92,7 @@ def make_clip(
         for index, plane in enumerate(luma):
             frame = av.VideoFrame(width, height, pix_fmt)
             fill(frame, plane, bits)
-            frame.pts = pts[index] if pts is not None else index
+            frame.pts = pts[index] if pts is not None else index + round(start_s * rate)
             frame.time_base = context.time_base
             frame.color_range, frame.colorspace = color_range, matrix
             container.mux(stream.encode(frame))
@@ -108,7 +114,9 @@ def _add_sound(container: Any, codec: str, index: int) -> Any:
     return sound
 
 
-def _encode_sound(container: Any, stream: Any, seconds: float, pitch: float) -> None:
+def _encode_sound(
+    container: Any, stream: Any, start_s: float, seconds: float, pitch: float
+) -> None:
     total = int(seconds * 48000)
     for start in range(0, total, 960):
         times = (start + np.arange(min(960, total - start))) / 48000
@@ -118,7 +126,8 @@ def _encode_sound(container: Any, stream: Any, seconds: float, pitch: float) -> 
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(block), format="s16", layout=stream.layout.name
         )
-        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = start + round(start_s * 48000)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 

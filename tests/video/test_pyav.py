@@ -110,7 +110,7 @@ class TestNothingIsLost:
     ) -> None:
         luma = make_clip(tmp_path / "film.mkv", codec="ffv1", pix_fmt="yuv420p10le", options={})
         result = color("film.mkv", codec="vp9", quality=0)
-        assert any("8 bits" in note for note in result.notes)
+        assert any("with 8" in note for note in result.notes)
         after = contents(result.path)
         off = np.array(after.luma, float) - np.array(luma, float) / 4
         assert np.abs(off).max() <= 3
@@ -400,7 +400,7 @@ class TestDamage:
         path.write_bytes(whole[: len(whole) // 2])
         result = color("film.mkv")
         assert 10 < result.frames < 60
-        assert any("ends at" in note for note in result.notes)
+        assert any("ends after" in note for note in result.notes)
         before, after = contents(path), contents(result.path)
         assert after.video_times == before.video_times[: len(after.video_times)]
 
@@ -445,12 +445,12 @@ class TestDamage:
         path = tmp_path / "film.mp4"
         make_clip(path)
         path.write_bytes(path.read_bytes()[:4000])
-        with pytest.raises(VideoError, match=r"film\.mp4 cannot be read as a film"):
+        with pytest.raises(VideoError, match=r"film\.mp4: cannot read it as a video"):
             color("film.mp4")
 
     def test_no_film_at_all(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         (tmp_path / "film.mp4").write_text("this is no film" * 100)
-        with pytest.raises(VideoError, match="cannot be read as a film"):
+        with pytest.raises(VideoError, match="cannot read it as a video"):
             color("film.mp4")
         with av.open(str(tmp_path / "sound.mp4"), "w") as container:
             stream = container.add_stream("aac", rate=48000)
@@ -516,7 +516,7 @@ class TestRefusals:
     def test_existing_output(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         make_clip(tmp_path / "film.mp4")
         (tmp_path / "film.color.mp4").write_text("mine")
-        with pytest.raises(VideoError, match="exists already"):
+        with pytest.raises(VideoError, match="already exists"):
             color("film.mp4")
         assert (tmp_path / "film.color.mp4").read_text() == "mine"
         assert color("film.mp4", overwrite=True).frames == 20
@@ -529,7 +529,7 @@ class TestRefusals:
         def someone_else(done: int, total: int | None) -> None:
             (tmp_path / "film.color.mp4").write_text("mine")
 
-        with pytest.raises(VideoError, match="has come to be"):
+        with pytest.raises(VideoError, match="was created in the meantime"):
             color("film.mp4", progress=someone_else)
         assert (tmp_path / "film.color.mp4").read_text() == "mine"
 
@@ -538,7 +538,7 @@ class TestRefusals:
         before = (tmp_path / "film.mp4").read_bytes()
         os.link(tmp_path / "film.mp4", tmp_path / "other.mp4")
         for name in ("film.mp4", "other.mp4"):
-            with pytest.raises(VideoError, match="is the film itself"):
+            with pytest.raises(VideoError, match="is the input itself"):
                 color("film.mp4", name, overwrite=True)
         assert (tmp_path / "film.mp4").read_bytes() == before
 
@@ -593,7 +593,7 @@ class TestInterruption:
 
         def counted_write(self: Any, frame: Any) -> None:
             nonlocal written
-            written += 1
+            written += self._sink is None  # not what probes the encoder
             write_frame(self, frame)
 
         monkeypatch.setattr(reader.PyAVReader, "_with_lightness", counted_read)

@@ -37,15 +37,15 @@ def open_opencv(
         The output cannot be written, or ``audio="keep"`` cannot be met.
     """
     mux_audio = None
-    audio = AudioOutcome("none", "a camera's sound is not recorded")
+    audio = AudioOutcome("none", "audio of a camera is not recorded")
     if options.audio == "none":
         audio = AudioOutcome("none", "left out as asked")
     elif isinstance(source, Path):
-        audio = AudioOutcome("dropped", "not put back yet")
+        audio = AudioOutcome("dropped", "not added yet")
         if options.audio == "keep" and shutil.which("ffmpeg") is None:
             raise VideoError(
-                "audio='keep' needs PyAV (pip install 'colorcv[video]') or an ffmpeg on PATH: "
-                "OpenCV reads no sound"
+                "cannot keep the audio: OpenCV cannot read it; install PyAV (pip install av) or "
+                "ffmpeg"
             )
 
         def mux_audio() -> AudioOutcome:
@@ -54,13 +54,19 @@ def open_opencv(
                 output.remux_path.replace(output.path)
             if outcome.state == "dropped":
                 if options.audio == "keep":
-                    raise VideoError(f"the sound cannot be kept: {outcome.reason}")
-                logger.warning("%s: the film is silent: %s", source, outcome.reason)
+                    raise VideoError(f"cannot keep the audio: {outcome.reason}")
+                logger.warning("%s: the output has no audio: %s", source, outcome.reason)
             return outcome
 
     size_wh = output_size_wh(reader.size_wh, options)
     writer = OpenCVWriter(output.path, size_wh, reader.rate, options)
     note_odd_size(reader.size_wh, writer.notes)
+    if reader.sample_aspect_ratio != 1:
+        ratio = reader.sample_aspect_ratio
+        writer.notes.append(
+            f"pixels of {ratio.numerator}:{ratio.denominator} are shown as 1:1: OpenCV cannot "
+            "write the pixel aspect ratio; PyAV can (pip install av)"
+        )
 
     def render(frame: OpenCVFrame, chroma: Float32Array) -> UInt8Array:
         return render_bgr(frame, chroma, options)

@@ -49,11 +49,11 @@ class OpenCVWriter:
         codec = options.codec
         if codec not in ("auto", *FOURCC):
             raise OptionError(
-                f"codec {codec!r} needs PyAV (pip install 'colorcv[video]'); "
-                f"OpenCV alone takes auto, {', '.join(FOURCC)}"
+                f"codec {codec!r} needs PyAV (pip install av); OpenCV alone has auto, "
+                f"{', '.join(FOURCC)}"
             )
         if options.quality is not None:
-            raise OptionError("quality needs PyAV: pip install 'colorcv[video]', or leave it out")
+            raise OptionError("quality needs PyAV (pip install av)")
         self.notes: list[str] = []
         if codec == "auto":
             codec = DEFAULT_CODECS.get(path.suffix.lower(), "mpeg4")
@@ -62,8 +62,8 @@ class OpenCVWriter:
         self._writer = cv2.VideoWriter(str(path), fourcc, float(rate), size_wh)
         if not self._writer.isOpened():
             raise VideoError(
-                f"OpenCV cannot write {codec} as {path.suffix}: choose .mp4, .mkv or .avi, "
-                "or install PyAV (pip install 'colorcv[video]')"
+                f"OpenCV cannot write {codec} as {path.suffix}; use .mp4, .mkv or .avi, or install "
+                "PyAV (pip install av)"
             )
 
     def write_frame(self, frame: UInt8Array) -> None:
@@ -87,8 +87,7 @@ class OpenCVWriter:
         counted = count_frames(self.path)
         if counted != self.written:
             raise VideoError(
-                f"{self.written} frames were written but the file has {counted}: is there room "
-                "on the disk?"
+                f"{self.written} frames were written but the file has {counted}; is the disk full?"
             )
 
     def abort(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -15,8 +15,8 @@ from ..opencv.backend import render_bgr
 from ..opencv.reader import OpenCVFrame, OpenCVReader
 from ..options import VideoOptions
 from ..transcode import AudioOutcome, Transcode, note_odd_size, output_size_wh
-from .passthrough import PassthroughStreams
 from .planes import JPEG_RANGE, MPEG_RANGE, plane_view
+from .probe import add_passthrough_streams
 from .reader import PyAVFrame, PyAVReader
 from .writer import PyAVWriter
 
@@ -54,9 +54,7 @@ class YUVRenderer:
         height, width = luma.shape
         if height % 2 or width % 2:
             luma = np.pad(luma, ((0, height % 2), (0, width % 2)), mode="edge")
-        # Back to the orientation in which the frame is stored.
-        chroma = np.ascontiguousarray(np.rot90(chroma, -(reader.rotation // 90)))
-        chroma = chroma * np.float32(options.saturation)
+        chroma = reader.as_stored(chroma) * np.float32(options.saturation)
         u, v = chroma_planes(np.ascontiguousarray(luma), chroma, reader.luma_format)
         rendered = av.VideoFrame(*self.size_wh, reader.output_format)
         if options.compare:
@@ -94,21 +92,29 @@ def open_pyav(
     reader = PyAVReader(source, input_hw, options)
     try:
         renderer = YUVRenderer(reader, options)
-        writer = PyAVWriter(
-            path, renderer.size_wh, reader.rate, reader.time_base, reader.bits, options
-        )
+
+        def new_writer(sink: BinaryIO | None = None) -> PyAVWriter:
+            writer = PyAVWriter(
+                path,
+                renderer.size_wh,
+                reader.rate,
+                reader.time_base,
+                reader.bits,
+                options,
+                sink=sink,
+            )
+            copy_properties(reader, writer)
+            return writer
+
+        writer = new_writer()
         try:
             reader.set_output_format(writer.pixel_format)
-            copy_properties(reader, writer)
             note_odd_size(reader.size_wh, writer.notes)
-            audio = AudioOutcome("none", "left out as asked")
-            if options.audio != "none":
-                streams = PassthroughStreams(
-                    writer.container, reader.audio, reader.subtitles, options.audio == "keep"
-                )
-                writer.passthrough = streams
-                writer.notes += streams.notes
-                audio = streams.outcome
+            audio = add_passthrough_streams(
+                reader.demuxer, writer, new_writer, required=options.audio == "keep"
+            )
+            if options.audio == "none":
+                audio = AudioOutcome("none", "left out as asked")
             writer.start()
         except BaseException:
             writer.abort()
@@ -122,12 +128,9 @@ def open_pyav(
 def copy_properties(reader: PyAVReader, writer: PyAVWriter) -> None:
     """Copy pixel aspect ratio, rotation, colour tags, chapters and metadata to the output."""
     stream, container = writer.stream, writer.container
-    if reader.sample_aspect_ratio:
-        stream.codec_context.sample_aspect_ratio = reader.sample_aspect_ratio
     writer.set_color_tags(reader.matrix, reader.full_range, reader.primaries, reader.transfer)
-    if reader.display_matrix is not None:
-        stream.set_display_matrix(reader.display_matrix)
-    source = reader.container
+    writer.set_geometry(reader.sample_aspect_ratio, reader.display_matrix)
+    source = reader.demuxer.container
     container.metadata.update(
         {key: text for key, text in source.metadata.items() if key.lower() in _KEPT_TAGS}
     )
@@ -170,5 +173,5 @@ def open_pyav_from_capture(
         frame.time_base = time_base
         return frame
 
-    audio = AudioOutcome("none", "a camera's sound is not recorded")
+    audio = AudioOutcome("none", "audio of a camera is not recorded")
     return Transcode(reader, writer, render, size_wh, audio)

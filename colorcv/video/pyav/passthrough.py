@@ -1,104 +1,102 @@
-"""Copying and re-encoding of audio and subtitles."""
+"""Copying and re-encoding of audio, copying of subtitles and attachments."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
 
-from ...errors import VideoError
-from ..transcode import AudioOutcome
+from .planes import error_text
 
-__all__ = ["PassthroughStreams", "is_decodable"]
+__all__ = ["AudioMethod", "PassthroughStreams", "audio_methods", "is_decodable"]
 
 logger = logging.getLogger("colorcv")
 
+# FFmpeg's default layout for each number of channels.
+DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+
+
+@dataclass(frozen=True)
+class AudioMethod:
+    """How an audio stream gets into the output.
+
+    Attributes
+    ----------
+    encoder : str or None
+        Name of the encoder; None copies the packets, "" leaves the stream out.
+    layout : str
+        Channel layout of the encoder.
+    """
+
+    encoder: str | None = None
+    layout: str = ""
+
+
+def audio_methods(stream: Any, default_encoder: str) -> Iterator[AudioMethod]:
+    """Yield the methods to try for an audio stream, best first; the last one leaves it out."""
+    yield AudioMethod()
+    name, count = _channel_layout(stream.codec_context)
+    if _is_named(name):
+        for encoder in dict.fromkeys(("aac", "libopus", default_encoder)):
+            if _has_encoder(encoder):
+                own = DEFAULT_LAYOUTS[count - 1] if name == f"{count} channels" else name
+                yield AudioMethod(encoder, own)
+                yield AudioMethod(encoder, "stereo")
+    yield AudioMethod("")
+
 
 class PassthroughStreams:
-    """Audio and subtitle streams of the output, copied where the container takes them.
+    """Audio, subtitle and attachment streams of the output.
 
     Parameters
     ----------
     container : av.container.OutputContainer
-    audio, subtitles : list of av streams
-        Streams of the source.
-    required : bool
-        Raise an error if audio cannot be kept.
+        Its header must not be written yet.
 
     Attributes
     ----------
-    outcome : AudioOutcome
     damaged : int
         Packets that could not be copied or decoded, and were skipped.
-    notes : list of str
-        Subtitles that were left out.
-
-    Raises
-    ------
-    VideoError
-        `required`, and audio cannot be kept.
     """
 
-    def __init__(
-        self, container: Any, audio: list[Any], subtitles: list[Any], required: bool
-    ) -> None:
+    def __init__(self, container: Any) -> None:
         self._container = container
         self._copies: dict[int, Any] = {}
         self._encoders: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
+        self._next_sample: dict[int, int] = {}
         self.damaged = 0
-        self.notes: list[str] = []
-        kind = container.format.name.split(",")[0]
-        state, reason = "none", "the source has no sound"
-        for stream in audio:
-            name = stream.codec_context.name
-            if self._copy(stream):
-                if state == "none":
-                    state, reason = "copied", f"every packet as it was ({name})"
-            elif encoder := self._encode(stream):
-                state = "encoded"
-                reason = f"{kind} does not take {name}: encoded anew as {encoder}"
-            else:
-                state = "dropped"
-                reason = f"{kind} takes neither {name} nor anything it could be encoded as"
-        for stream in subtitles:
-            if not self._copy(stream):
-                name = stream.codec_context.name if stream.codec_context else "unknown"
-                self.notes.append(f"subtitles ({name}) were left out: {kind} does not take them")
-        if state == "dropped":
-            if required:
-                raise VideoError(f"{reason}; audio='keep' wants it: write to .mkv")
-            logger.warning("the sound is dropped: %s", reason)
-        self.outcome = AudioOutcome(state, reason)
 
-    def _copy(self, stream: Any) -> bool:
-        try:
+    def add(self, stream: Any, method: AudioMethod | None = None) -> None:
+        """Add a stream of the source; its packets are copied unless `method` has an encoder.
+
+        Raises
+        ------
+        ValueError, av.error.FFmpegError
+            The container or the encoder does not take it.
+        """
+        if method is None or method.encoder is None:
             copy = self._container.add_stream_from_template(stream)
-        except (ValueError, av.error.FFmpegError):
-            return False
-        _copy_labels(copy, stream)
-        self._copies[stream.index] = copy
-        return True
+            _copy_labels(copy, stream)
+            self._copies[stream.index] = copy
+        elif method.encoder:
+            self._add_encoder(stream, method.encoder, method.layout)
 
-    def _encode(self, stream: Any) -> str | None:
-        """Add an encoder for a stream that cannot be copied; return its name, or None."""
-        default_codec = self._container.default_audio_codec
-        context = stream.codec_context
-        for name in ("aac", "libopus", default_codec):
-            if name not in av.codecs_available or name == "none":
-                continue
-            rate = 48000 if name == "libopus" else context.sample_rate
-            try:
-                encoder = self._container.add_stream(name, rate=rate)
-            except (ValueError, av.error.FFmpegError):
-                continue
-            encoder.layout = context.layout
-            encoder.bit_rate = 96_000 * max(1, context.layout.nb_channels)
-            _copy_labels(encoder, stream)
-            self._encoders[stream.index] = encoder
-            return str(name)
-        return None
+    def _add_encoder(self, stream: Any, name: str, layout: str) -> None:
+        rates = av.Codec(name, "w").audio_rates
+        source_rate = stream.codec_context.sample_rate
+        if rates and source_rate not in rates:  # the next higher one, else the highest
+            source_rate = min((r for r in rates if r > source_rate), default=max(rates))
+        encoder = self._container.add_stream(name, rate=source_rate)
+        encoder.layout = layout
+        encoder.bit_rate = 96_000 * av.AudioLayout(layout).nb_channels
+        _copy_labels(encoder, stream)
+        self._encoders[stream.index] = encoder
 
     def mux(self, packet: Any) -> None:
         """Copy or re-encode one packet of the source."""
@@ -113,11 +111,27 @@ class PassthroughStreams:
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as err:
-                logger.warning("a damaged packet of sound is skipped: %s", err)
+                logger.info("skipped a damaged audio packet (%s)", error_text(err))
                 self.damaged += 1
                 return
             for frame in frames:
+                frame = _with_named_layout(frame)
+                self._set_time(frame, index)
                 self._container.mux(self._encoders[index].encode(frame))
+
+    def _set_time(self, frame: Any, index: int) -> None:
+        """Count the time of decoded audio in samples, but follow jumps of more than 0.1 s.
+
+        Packets of some containers are timed too coarsely for an encoder, or not at all.
+        """
+        rate = frame.sample_rate
+        expected = self._next_sample.get(index)
+        if frame.pts is not None and frame.time_base is not None:
+            stated = round(frame.pts * frame.time_base * rate)
+            if expected is None or stated - expected > rate // 10:
+                expected = stated
+        frame.pts, frame.time_base = expected or 0, Fraction(1, rate)
+        self._next_sample[index] = frame.pts + frame.samples
 
     def _has_valid_timestamps(self, packet: Any) -> bool:
         """Return True if a muxer takes the packet's time stamps; missing ones are filled in."""
@@ -129,7 +143,7 @@ class PassthroughStreams:
         # Subtitles may start at the same time, audio packets may not.
         min_step = 0 if packet.stream.type == "subtitle" else 1
         if packet.pts < packet.dts or (last is not None and packet.dts < last + min_step):
-            logger.warning("a packet of sound or subtitles out of order is skipped")
+            logger.info("skipped a packet of %s out of order", packet.stream.type)
             return False
         self._last_dts[index] = packet.dts
         return True
@@ -141,7 +155,7 @@ class PassthroughStreams:
 
 
 def _copy_labels(stream: Any, source: Any) -> None:
-    for key in ("language", "title", "handler_name"):
+    for key in ("language", "title", "handler_name", "filename", "mimetype"):
         if key in source.metadata:
             stream.metadata[key] = source.metadata[key]
     stream.disposition = source.disposition
@@ -150,4 +164,50 @@ def _copy_labels(stream: Any, source: Any) -> None:
 def is_decodable(stream: Any) -> bool:
     """Return True if the parameters of an audio stream are known: damaged ones have none."""
     context = stream.codec_context
-    return bool(context and context.sample_rate and context.layout.nb_channels)
+    return bool(context and context.sample_rate and _channel_layout(context)[1])
+
+
+def _channel_layout(context: Any) -> tuple[str, int]:
+    """Return the name and the number of channels of a codec context's layout."""
+    layout = context.layout
+    # PyAV 18 shares a custom layout's channel map with the context, and both free it: the process
+    # crashed ("double free or corruption") with 8 channels of PCM in MOV. So the layout, a few
+    # bytes for each file opened, is never freed.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+    return str(layout.name), int(layout.nb_channels)
+
+
+def _has_encoder(name: str) -> bool:
+    try:
+        av.Codec(name, "w")
+    except ValueError:  # also for a decoder of this name
+        return False
+    return True
+
+
+def _is_named(layout: str) -> bool:
+    """Return True for layouts in FFmpeg's own order and for plain numbers of channels.
+
+    Frames of other layouts must not be decoded: PyAV would free their channel maps twice.
+    """
+    if layout.split(" ")[0].isdigit():
+        return layout.endswith(" channels") and int(layout.split(" ")[0]) <= len(DEFAULT_LAYOUTS)
+    try:
+        av.AudioLayout(layout)
+    except ValueError:
+        return False
+    return "+" not in layout and "@" not in layout
+
+
+def _with_named_layout(frame: Any) -> Any:
+    """Return the frame with the default layout if it has only a number of channels."""
+    count = frame.layout.nb_channels
+    if frame.layout.name != f"{count} channels":
+        return frame
+    named = av.AudioFrame.from_ndarray(
+        frame.to_ndarray(), format=frame.format.name, layout=DEFAULT_LAYOUTS[count - 1]
+    )
+    named.sample_rate, named.pts = frame.sample_rate, frame.pts
+    if frame.time_base is not None:
+        named.time_base = frame.time_base
+    return named

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..._typing import AnyArray
 
-__all__ = ["JPEG_RANGE", "MPEG_RANGE", "error_text", "has_luma_plane", "plane_view"]
+__all__ = [
+    "JPEG_RANGE",
+    "MPEG_RANGE",
+    "display_matrix",
+    "error_text",
+    "has_luma_plane",
+    "orientation",
+    "plane_view",
+    "swscale_matrix",
+]
 
 MPEG_RANGE, JPEG_RANGE = 1, 2  # FFmpeg's color_range: limited and full
 
@@ -36,3 +46,38 @@ def plane_view(frame: Any, index: int, bits: int) -> AnyArray:
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     lines = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
     return lines[: plane.height, : plane.width]
+
+
+def display_matrix(frame: Any) -> list[int] | None:
+    """Return the nine numbers that say how a frame is turned for display, or None."""
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    return None if side_data is None else [int(n) for n in np.frombuffer(side_data, "<i4")]
+
+
+def orientation(matrix: list[int] | None) -> tuple[int, bool]:
+    """Return how frames are turned for display: first mirrored, then rotated.
+
+    Parameters
+    ----------
+    matrix : list of int or None
+        FFmpeg's display matrix; x' = m[0] x + m[3] y and y' = m[1] x + m[4] y, y downwards.
+
+    Returns
+    -------
+    turns : int
+        Quarter turns counter-clockwise, 0 to 3.
+    mirrored : bool
+        Left and right are swapped before.
+    """
+    if matrix is None:
+        return 0, False
+    a, b, c, d = (float(matrix[i]) for i in (0, 1, 3, 4))
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return round(math.atan2(-b, a) / (math.pi / 2)) % 4, mirrored
+
+
+def swscale_matrix(matrix: int) -> int:
+    """Return swscale's number of a matrix of ITU-T H.273."""
+    return {4: 4, 5: 5, 6: 5, 7: 7, 9: 9}.get(matrix, 1)

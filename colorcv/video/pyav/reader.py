@@ -1,4 +1,4 @@
-"""Demuxing and decoding with PyAV."""
+"""Decoding with PyAV."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from ..._typing import Float32Array
 from ...color.yuv import BT601, BT709, COEFFICIENTS, LumaFormat
 from ...errors import VideoError
 from ..options import VideoOptions
-from .passthrough import is_decodable
-from .planes import JPEG_RANGE, MPEG_RANGE, error_text, has_luma_plane, plane_view
+from .demuxer import Demuxer
+from .planes import (
+    JPEG_RANGE,
+    MPEG_RANGE,
+    display_matrix,
+    error_text,
+    has_luma_plane,
+    orientation,
+    plane_view,
+    swscale_matrix,
+)
 
-__all__ = ["PyAVFrame", "PyAVReader", "open_input"]
+__all__ = ["PyAVFrame", "PyAVReader"]
 
 logger = logging.getLogger("colorcv")
 
 # Codecs whose untagged grey frames are full range.
 FULL_RANGE_GREY = {"png", "ffv1", "rawvideo", "mjpeg", "bmp", "tiff", "gif", "huffyuv", "ffvhuff"}
-
-# Metadata that is not UTF-8 must not stop the work. PyAV 19 replaces such bytes by itself.
-_METADATA_ERRORS: dict[str, Any] = (
-    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
-)
 
 
 @dataclass
@@ -50,27 +54,6 @@ class PyAVFrame:
     time_s: float
 
 
-def open_input(path: Path) -> Any:
-    """Open a video file; return an `av.container.InputContainer`.
-
-    Raises
-    ------
-    VideoError
-        FFmpeg cannot read it.
-    """
-    try:
-        # "file:" and the whitelist: a name with a colon, or a playlist, opens nothing else.
-        return av.open(
-            f"file:{path}",
-            container_options={"protocol_whitelist": "file"},
-            **_METADATA_ERRORS,
-        )
-    except (av.error.FFmpegError, OSError, ValueError) as err:
-        raise VideoError(
-            f"{path} cannot be read as a film: {error_text(err)}; is it complete, and a film?"
-        ) from err
-
-
 class PyAVReader:
     """Decode the largest video stream of a file and pass on the packets of the others.
 
@@ -84,14 +67,10 @@ class PyAVReader:
 
     Attributes
     ----------
-    container : av.container.InputContainer
-    stream : av.video.stream.VideoStream
-    audio, subtitles : list of av streams
-        Streams whose packets are passed on.
-    offset : Fraction
-        Seconds that are subtracted from every time stamp.
-    rotation : int
-        Degrees counter-clockwise by which frames are turned for display: 0, 90, 180 or 270.
+    demuxer : Demuxer
+        Where frames and packets come from.
+    display_matrix : list of int or None
+        How frames are turned for display.
     matrix, primaries, transfer : int
         As in ITU-T H.273.
     full_range : bool
@@ -105,53 +84,18 @@ class PyAVReader:
     def __init__(self, path: Path, input_hw: tuple[int, int], options: VideoOptions) -> None:
         self.path = path
         self.options = options
-        self.notes: list[str] = []
-        self.damaged = 0
         self.is_vfr = False  # frames that come at a varying rate keep their time stamps
         self._next_pts = 0
         self._input_hw = input_hw
-        self.container = open_input(path)
+        self.demuxer = Demuxer(path, options)
+        self.stream = self.demuxer.stream
+        self.rate, self.time_base = self.demuxer.rate, self.demuxer.time_base
+        self.notes = self.demuxer.notes
         try:
-            self._select_streams()
             self._read_first_frame()
         except BaseException:
-            self.container.close()
+            self.close()
             raise
-
-    def _select_streams(self) -> None:
-        streams = self.container.streams
-        cover_flags = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-        video_streams = [
-            s for s in streams.video if s.codec_context and not s.disposition & cover_flags
-        ]
-        if not video_streams:
-            raise VideoError(f"{self.path} has no video that FFmpeg can decode: is it a film?")
-        # Of equal sizes the first.
-        stream: Any = max(video_streams, key=lambda s: s.width * s.height)
-        self.stream = stream
-        stream.thread_type = "AUTO"
-        if len(video_streams) > 1:
-            self.notes.append(
-                f"of {len(video_streams)} video streams the largest was coloured "
-                f"(stream {stream.index})"
-            )
-        passthrough = self.options.audio != "none"
-        self.audio = [s for s in streams.audio if is_decodable(s)] if passthrough else []
-        if passthrough and len(self.audio) < len(streams.audio):
-            self.notes.append("sound that cannot be made out was left out: it is damaged")
-        self.subtitles: list[Any] = list(streams.subtitles) if passthrough else []
-        for kind, others in (("attachment", streams.attachments), ("data", streams.data)):
-            if others:
-                self.notes.append(f"{len(others)} {kind} stream(s) were left out")
-        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-        self.rate = rate if rate <= 1000 else Fraction(25)  # 90000 stands for "unknown"
-        self.time_base = Fraction(stream.time_base or 1 / self.rate)
-        self._start_time = Fraction(self.container.start_time or 0, av.time_base)
-        # A video that is not trimmed keeps every time stamp; a trimmed one starts at 0.
-        start = self.options.start
-        self.offset = self._start_time + Fraction(start) if start else Fraction(0)
-        if start:
-            self.container.seek(int(self.offset * av.time_base))
 
     def _read_first_frame(self) -> None:
         self._items: Iterator[Any] = self._decode()
@@ -162,7 +106,7 @@ class PyAVReader:
             self._leading_packets.append(item)
         else:
             part = " in the part asked for" if self.options.is_trimmed else ""
-            raise VideoError(f"{self.path} has no frame that can be decoded{part}")
+            raise VideoError(f"{self.path}: no frame can be decoded{part}")
         self._first: Any = item
         self._read_properties(item)
 
@@ -170,7 +114,6 @@ class PyAVReader:
         """Take from the first frame what holds for all."""
         context = self.stream.codec_context
         self.size_wh = frame.width, frame.height
-        self.rotation = int(frame.rotation) % 360
         name = frame.format.name
         # Players take untagged video for BT.709 from 720 lines on.
         by_size = BT709 if frame.height >= 720 else BT601
@@ -182,16 +125,23 @@ class PyAVReader:
         self.full_range = not converted and (tagged == JPEG_RANGE or name.startswith("yuvj"))
         self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
-        side_data = frame.side_data.get("DISPLAYMATRIX")
-        self.display_matrix = None if side_data is None else list(np.frombuffer(side_data, "<i4"))
+        self.display_matrix = display_matrix(frame)
+        self._turns, self._mirrored = orientation(self.display_matrix)
         if frame.interlaced_frame:
-            self.notes.append("interlaced film is written as progressive, its lines as they are")
+            self.notes.append(
+                "interlaced video is written as progressive, with its lines unchanged"
+            )
 
     def set_output_format(self, pixel_format: str) -> None:
         """Set the pixel format of the output; frames without such a luma plane are converted."""
         self.output_format = pixel_format
         bits = 10 if pixel_format.endswith("10le") else 8
         self.luma_format = LumaFormat(bits, self.full_range, self.matrix)
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be read or decoded."""
+        return self.demuxer.damaged
 
     @property
     def bits(self) -> int:
@@ -216,8 +166,8 @@ class PyAVReader:
         """Duration in seconds as the file states it, or None."""
         if self.stream.duration:
             return float(self.stream.duration * self.time_base)
-        if self.container.duration:
-            return float(self.container.duration / av.time_base)
+        if self.demuxer.container.duration:
+            return float(self.demuxer.container.duration / av.time_base)
         return None
 
     def read(self, on_frame: Callable[[PyAVFrame], None], on_packet: Callable[[Any], None]) -> None:
@@ -237,26 +187,33 @@ class PyAVReader:
             on_frame(self._with_lightness(frame))
         self._note_early_end(float(last_pts * self.time_base))
         if adjusted:
-            self.notes.append(f"{adjusted} time stamp(s) that did not grow were moved by a tick")
+            self.notes.append(
+                f"{adjusted} time stamp(s) that did not increase were moved by one tick"
+            )
 
     def _with_lightness(self, frame: Any) -> PyAVFrame:
         frame = self._as_luma_frame(frame)
         height, width = self._input_hw
-        turns = self.rotation // 90
-        if turns % 2:
+        if self._turns % 2:
             height, width = width, height
         luma = plane_view(frame, 0, self.luma_format.bits)
         lightness = self.luma_format.lightness_at(luma, (height, width))
-        # The network sees the frame upright; both count turns counter-clockwise.
-        upright = np.ascontiguousarray(np.rot90(lightness, turns))
+        if self._mirrored:
+            lightness = lightness[:, ::-1]
+        upright = np.ascontiguousarray(np.rot90(lightness, self._turns))
         return PyAVFrame(frame, np.clip(upright, 0, 100), float(frame.pts * self.time_base))
+
+    def as_stored(self, upright: Float32Array) -> Float32Array:
+        """Return an upright plane, (H, W, ...), in the orientation in which frames are stored."""
+        stored = np.rot90(upright, -self._turns)
+        return np.ascontiguousarray(stored[:, ::-1] if self._mirrored else stored)
 
     def _as_luma_frame(self, frame: Any) -> Any:
         """Return the frame, converted unless its luma plane can be used as it is."""
         same_size = (frame.width, frame.height) == self.size_wh
         if same_size and has_luma_plane(frame.format, self.luma_format.bits):
             return frame
-        matrix = {4: 4, 5: 5, 6: 5, 7: 7, 9: 9}.get(self.matrix, 1)  # in swscale's numbers
+        matrix = swscale_matrix(self.matrix)
         converted = frame.reformat(
             *self.size_wh,
             format=self.output_format,
@@ -269,70 +226,48 @@ class PyAVReader:
         return converted
 
     def _decode(self) -> Iterator[Any]:
-        """Yield frames and packets of other streams that lie in the part asked for."""
-        begin = self.offset if self.options.start else None
-        end = None if self.options.end is None else self._start_time + Fraction(self.options.end)
-        active_streams = {self.stream.index, *(s.index for s in self.audio)}
-        for packet in self._demux():
-            if packet is None or packet.stream.index == self.stream.index:
-                if self.stream.index not in active_streams:
-                    continue
-                for frame in self._decode_packet(packet):
-                    time = frame.pts * self.time_base
-                    if end is not None and time >= end:
-                        active_streams.discard(self.stream.index)
-                        break
-                    if begin is None or time >= begin:
-                        frame.pts -= round(self.offset / self.time_base)
-                        yield frame
-            elif packet.size and (packet.pts is not None or packet.dts is not None):
-                base = packet.time_base
-                time = (packet.pts if packet.pts is not None else packet.dts) * base
-                if end is not None and time >= end:
-                    active_streams.discard(packet.stream.index)
-                elif begin is None or time >= begin:
-                    if self.offset:
-                        shift = round(self.offset / base)
-                        packet.pts = None if packet.pts is None else packet.pts - shift
-                        packet.dts = None if packet.dts is None else packet.dts - shift
-                    yield packet
-            if not active_streams:
-                return
-
-    def _demux(self) -> Iterator[Any]:
-        try:
-            yield from self.container.demux([self.stream, *self.audio, *self.subtitles])
-        except av.error.FFmpegError as err:
-            self.damaged += 1
-            self.notes.append(f"reading stopped: {error_text(err)}")
-            yield None  # flushes the decoder
+        """Yield the frames of the part asked for, and the packets of other streams."""
+        begin_s = 0 if self.options.start else None
+        end_s = None
+        if self.options.end is not None:
+            end_s = self.demuxer.start_s + Fraction(self.options.end) - self.demuxer.offset_s
+        for packet in self.demuxer.packets():
+            if packet is not None and packet.stream.index != self.stream.index:
+                yield packet
+                continue
+            for frame in self._decode_packet(packet):
+                time_s = frame.pts * self.time_base
+                if (begin_s is None or time_s >= begin_s) and (end_s is None or time_s < end_s):
+                    yield frame
 
     def _decode_packet(self, packet: Any | None) -> list[Any]:
         try:
             frames = self.stream.decode(packet)
         except av.error.FFmpegError as err:
-            self.damaged += 1
-            logger.warning("%s: a damaged packet is skipped: %s", self.path, error_text(err))
+            self.demuxer.damaged += 1
+            logger.info("%s: skipped a damaged packet (%s)", self.path, error_text(err))
             return []
         for frame in frames:
+            frame.time_base = self.time_base  # PyAV leaves it unset when it flushes
             if frame.pts is None:
                 frame.pts = self._next_pts
-                frame.time_base = self.time_base
             self._next_pts = frame.pts + max(1, round(1 / (self.rate * self.time_base)))
         return list(frames)
 
     def _note_early_end(self, last_s: float) -> None:
+        demuxer = self.demuxer
         duration_s = self.duration_s
-        if self.options.end is not None or duration_s is None:
+        if self.options.end is not None or duration_s is None or demuxer.jumps:
             return
-        # Some containers count their duration from 0, some from the first frame.
-        end_s = last_s + float(1 / self.rate) + (self.options.start or 0)
+        # The duration may be that of the audio, which may be longer than the video.
+        end_s = max(last_s + float(1 / self.rate), float(demuxer.stop_s - demuxer.offset_s))
+        end_s += self.options.start or 0
         slack_s = max(0.5, 2 / float(self.rate))
-        if max(end_s, end_s - float(self._start_time)) < duration_s - slack_s:
+        if end_s < duration_s - slack_s:
             self.notes.append(
-                f"the film ends at {end_s:.2f} s of the {duration_s:.2f} s it announces"
+                f"the video ends after {end_s:.2f} s, but its header says {duration_s:.2f} s"
             )
 
     def close(self) -> None:
         """Close the file."""
-        self.container.close()
+        self.demuxer.close()

@@ -5,78 +5,20 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import av
 
-from ...errors import OptionError, VideoError
+from ...errors import VideoError
 from ..options import VideoOptions
+from .codecs import encoder_settings
+from .inspection import VideoProperties, inspect_video
 from .passthrough import PassthroughStreams
 from .planes import JPEG_RANGE, MPEG_RANGE, error_text
 
-__all__ = ["CODECS", "Codec", "PyAVWriter", "count_packets"]
+__all__ = ["PyAVWriter"]
 
 logger = logging.getLogger("colorcv")
-
-
-class Codec(NamedTuple):
-    """An encoder and its settings.
-
-    Attributes
-    ----------
-    encoder : str
-        FFmpeg's name.
-    default_crf : int or None
-        None for a lossless encoder.
-    max_crf : int
-    options : dict of str to str
-        Passed to the encoder.
-    """
-
-    encoder: str
-    default_crf: int | None
-    max_crf: int
-    options: dict[str, str]
-
-
-# The default CRFs keep luma at 44 dB or better on the developers' clips (tests/video).
-CODECS = {
-    "h264": Codec("libx264", 17, 51, {"preset": "veryfast"}),
-    "hevc": Codec("libx265", 17, 51, {"preset": "veryfast", "x265-params": "log-level=error"}),
-    "vp9": Codec(
-        "libvpx-vp9", 16, 63, {"deadline": "good", "cpu-used": "5", "row-mt": "1", "b": "0"}
-    ),
-    "av1": Codec("libsvtav1", 18, 63, {"preset": "9"}),
-    "ffv1": Codec("ffv1", None, 0, {}),
-}
-
-
-def encoder_for(codec: str, quality: int | None, suffix: str) -> tuple[str, str, dict[str, str]]:
-    """Return the name of the codec, its encoder and the encoder's options.
-
-    Raises
-    ------
-    OptionError
-        Unknown codec, or a quality out of the codec's range.
-    VideoError
-        PyAV was built without the encoder.
-    """
-    if codec == "auto":
-        codec = "vp9" if suffix.lower() == ".webm" else "h264"
-    if codec not in CODECS:
-        raise OptionError(f"codec {codec!r} is none of auto, {', '.join(CODECS)}")
-    encoder, default_crf, max_crf, settings = CODECS[codec]
-    options = dict(settings)
-    if quality is not None:
-        if default_crf is None:
-            raise OptionError(f"{codec} is lossless and takes no quality, not {quality}")
-        if not 0 <= quality <= max_crf:
-            raise OptionError(f"quality of {codec} is 0 (best) to {max_crf}, not {quality}")
-    if default_crf is not None:
-        options["crf"] = str(default_crf if quality is None else quality)
-    if encoder not in av.codecs_available:
-        raise VideoError(f"this PyAV has no {encoder}: choose another codec, or install a wheel")
-    return codec, encoder, options
 
 
 # Time stamps are kept as they are, and MP4 files can be played while they load.
@@ -104,13 +46,18 @@ class PyAVWriter:
         Of the source's luma, 8 or more; more than 8 become 10 where the codec can.
     options : VideoOptions
         `codec` and `quality` are used.
+    sink : binary file, optional
+        Written to in place of `path`, whose suffix still selects the container.
 
     Attributes
     ----------
     container : av.container.OutputContainer
     stream : av.video.stream.VideoStream
+    codec : str
     pixel_format : str
         Of the frames that `write_frame` takes.
+    sample_aspect_ratio, display_matrix
+        As given to `set_geometry`.
     passthrough : PassthroughStreams or None
         To be set before `start`.
 
@@ -130,45 +77,72 @@ class PyAVWriter:
         time_base: Fraction,
         bits: int,
         options: VideoOptions,
+        *,
+        sink: BinaryIO | None = None,
     ) -> None:
         self.path = path
         self.notes: list[str] = []
         self.written = 0
+        self.sample_aspect_ratio: Fraction | None = None
+        self.display_matrix: list[int] | None = None
         self._first_pts = self._last_pts = 0
         self.passthrough: PassthroughStreams | None = None
-        codec, encoder, settings = encoder_for(options.codec, options.quality, path.suffix)
-        self.pixel_format = _pixel_format(encoder, bits)
-        if bits > 8 and self.pixel_format == "yuv420p":
-            self.notes.append(f"{bits}-bit luma is written with 8 bits, all that {codec} takes")
-        elif bits > 8 and codec == "h264":
-            self.notes.append(
-                "10 bits were kept; few browsers play 10-bit H.264, more play codec='av1'"
-            )
         suffix = path.suffix.lower()
+        settings = encoder_settings(options.codec, options.quality, suffix, bits)
+        self.codec, self.pixel_format = settings.codec, settings.pixel_format
+        self._note_bits(settings.codec, bits)
         muxer = dict([MUXER_OPTIONS[suffix]]) if suffix in MUXER_OPTIONS else {}
+        self._sink = sink
+        target: Any = f"file:{path}"
+        if sink is not None:
+            muxer.pop("movflags", None)  # libavformat would reopen the file by its name
+            target = _NamedSink(sink, str(path))
         try:
-            self.container = av.open(f"file:{path}", "w", container_options=muxer)
+            self.container = av.open(target, "w", container_options=muxer)
         except (av.error.FFmpegError, ValueError, OSError) as err:
             raise VideoError(
-                f"a film cannot be written as {path.suffix}: {error_text(err)}; "
-                "choose .mp4, .mkv or .webm for the output"
+                f"cannot write {path.suffix} ({error_text(err)}); use .mp4, .mkv or .webm for the "
+                "output"
             ) from err
         try:
-            stream: Any = self.container.add_stream(encoder, rate=rate, options=settings)
+            stream: Any = self.container.add_stream(
+                settings.encoder, rate=rate, options=settings.options
+            )
         except ValueError as err:
             self.abort()
             raise VideoError(
-                f"{path.suffix} does not take {codec}: choose .mp4 or .mkv for the output"
+                f"{suffix} cannot hold {settings.codec}; use .mp4 or .mkv for the output"
             ) from err
         if suffix in NO_B_FRAMES:
             stream.max_b_frames = 0
         stream.width, stream.height = size_wh
         stream.pix_fmt = self.pixel_format
         stream.codec_context.time_base = stream.time_base = time_base
-        if codec == "hevc" and "movflags" in muxer:
+        if settings.codec == "hevc" and suffix in (".mp4", ".m4v", ".mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
         self.stream = stream
-        self._rate, self._time_base = rate, time_base
+        self.rate, self.time_base = rate, time_base
+
+    def _note_bits(self, codec: str, bits: int) -> None:
+        if bits > 8 and self.pixel_format == "yuv420p":
+            self.notes.append(f"luma of {bits} bits is written with 8, the most that {codec} takes")
+        elif bits > 10:
+            self.notes.append(f"luma of {bits} bits is written with 10")
+        elif bits > 8 and codec == "h264":
+            self.notes.append(
+                "10 bits were kept; few browsers play 10-bit H.264, more play codec='av1'"
+            )
+
+    def set_geometry(
+        self, sample_aspect_ratio: Fraction | None, display_matrix: list[int] | None
+    ) -> None:
+        """Set the pixel aspect ratio and the matrix that turns frames for display."""
+        self.sample_aspect_ratio = sample_aspect_ratio or None
+        self.display_matrix = display_matrix
+        if sample_aspect_ratio:
+            self.stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
+        if display_matrix is not None:
+            self.stream.set_display_matrix(display_matrix)
 
     def set_color_tags(
         self, matrix: int, full_range: bool, primaries: int = 2, transfer: int = 2
@@ -191,7 +165,7 @@ class PyAVWriter:
         try:
             self.container.start_encoding()
         except (av.error.FFmpegError, ValueError, OSError) as err:
-            raise self._failed(err) from err
+            raise self.failed(err) from err
 
     def write_frame(self, frame: Any) -> None:
         """Encode one `av.VideoFrame`."""
@@ -207,10 +181,10 @@ class PyAVWriter:
             if self.passthrough is not None:
                 self.passthrough.mux(packet)
         except (av.error.FFmpegError, OSError) as err:
-            raise self._failed(err) from err
+            raise self.failed(err) from err
 
     def close(self) -> None:
-        """Flush the encoders, close the file and count its frames.
+        """Flush the encoders, close the file and check what it holds.
 
         Raises
         ------
@@ -222,12 +196,33 @@ class PyAVWriter:
             if self.passthrough is not None:
                 self.passthrough.flush()
             self.container.close()
-            counted = count_packets(self.path)
+            found = inspect_video(self.path if self._sink is None else self._sink)
         except (av.error.FFmpegError, OSError, ValueError) as err:
-            raise self._failed(err) from err
-        if counted != self.written:
+            raise self.failed(err) from err
+        if found.frames != self.written:
             raise VideoError(
-                f"{self.written} frames were written but the file has {counted}: is the disk full?"
+                f"{self.written} frames were written but the file has {found.frames}; is the disk "
+                "full?"
+            )
+        self._note_losses(found)
+
+    def _note_losses(self, found: VideoProperties) -> None:
+        lost_s = abs(found.shown_s - self.duration_s)
+        if lost_s > max(0.25, float(3 / self.rate)):
+            self.notes.append(
+                f"players will show {found.shown_s:.2f} s, not the {self.duration_s:.2f} s that "
+                f"were written: {self.path.suffix} cannot hold these time stamps"
+            )
+        expected = self.sample_aspect_ratio or 1
+        if abs(float(found.sample_aspect_ratio / expected) - 1) > 0.005:
+            self.notes.append(
+                f"pixels of {expected.numerator}:{expected.denominator} are shown as "
+                f"{found.sample_aspect_ratio.numerator}:{found.sample_aspect_ratio.denominator}: "
+                f"{self.path.suffix} with this codec cannot hold the pixel aspect ratio"
+            )
+        if self.display_matrix is not None and found.display_matrix != self.display_matrix:
+            self.notes.append(
+                f"the rotation was lost: {self.path.suffix} cannot hold it (.mp4 and .mkv can)"
             )
 
     def abort(self) -> None:
@@ -245,28 +240,26 @@ class PyAVWriter:
     @property
     def duration_s(self) -> float:
         """Seconds from the start of the first frame to the end of the last, at the mean rate."""
-        span = (self._last_pts - self._first_pts) * self._time_base
-        return float(span + 1 / self._rate) if self.written else 0.0
+        span = (self._last_pts - self._first_pts) * self.time_base
+        return float(span + 1 / self.rate) if self.written else 0.0
 
     def _mux(self, frame: Any) -> None:
         try:
             self.container.mux(self.stream.encode(frame))
         except (av.error.FFmpegError, OSError, ValueError) as err:
-            raise self._failed(err) from err
+            raise self.failed(err) from err
 
-    def _failed(self, err: BaseException) -> VideoError:
+    def failed(self, err: BaseException) -> VideoError:
+        """Return an error that says what may be the cause."""
         return VideoError(
-            f"the film cannot be written: {error_text(err)}; is there room on the disk, and does "
-            f"{self.path.suffix} take these streams? (.mkv takes nearly all)"
+            f"cannot write the video as {self.path.suffix} ({error_text(err)}); is the disk full?"
         )
 
 
-def count_packets(path: Path) -> int:
-    """Return the number of packets of the first video stream: one for each frame."""
-    with av.open(f"file:{path}") as container:
-        return sum(1 for packet in container.demux(video=0) if packet.size)
+class _NamedSink:
+    """A binary file with the name from which PyAV takes the container's format."""
 
-
-def _pixel_format(encoder: str, bits: int) -> str:
-    formats = {f.name for f in av.codec.Codec(encoder, "w").video_formats or ()}
-    return "yuv420p10le" if bits > 8 and "yuv420p10le" in formats else "yuv420p"
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.write, self.seek, self.tell = file.write, file.seek, file.tell
+        self.seekable = file.seekable
