@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,9 +162,9 @@ class TestPreview:
 
     def test_refusals(self, tmp_path: Path) -> None:
         (tmp_path / "film.avi").write_text("no film")
-        with pytest.raises(VideoError, match="is it a film"):
+        with pytest.raises(VideoError, match=r"a video\?"):
             list(preview(tmp_path / "film.avi", 2, colorizer=FakeColorizer()))
-        with pytest.raises(VideoError, match="no file"):
+        with pytest.raises(VideoError, match="no such file"):
             list(preview(tmp_path / "none.avi", 2, colorizer=FakeColorizer()))
         with pytest.raises(OptionError, match="0"):
             list(preview(tmp_path / "film.avi", 0, colorizer=FakeColorizer()))
@@ -184,12 +185,12 @@ class TestNames:
         assert default_output(source) == Path(output)
 
     def test_a_missing_source(self, tmp_path: Path) -> None:
-        with pytest.raises(VideoError, match="no file"):
+        with pytest.raises(VideoError, match="no such file"):
             colorize_video(tmp_path / "none.mp4", colorizer=FakeColorizer())
 
     @pytest.mark.parametrize("source", [None, 3.5, b"film.mp4"])
     def test_no_source(self, source: object, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match="a film is a path"):
+        with pytest.raises(OptionError, match="expected a path"):
             colorize_video(source, tmp_path / "out.mp4", colorizer=FakeColorizer())
 
     def test_a_camera_needs_an_output(self) -> None:
@@ -364,7 +365,7 @@ def test_an_old_pyav_is_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     pytest.importorskip("av")
     opencv_clip(tmp_path / "film.avi", 3)
     monkeypatch.setattr("importlib.metadata.version", lambda name: {"av": "14.0.1"}[name])
-    with pytest.raises(VideoError, match=r"PyAV 14\.0\.1 is too old: pip install"):
+    with pytest.raises(VideoError, match=r"PyAV 14\.0\.1 is too old; .*pip install"):
         colorize_video(tmp_path / "film.avi", colorizer=FakeColorizer())
     assert [p.name for p in tmp_path.iterdir()] == ["film.avi"]
 
@@ -377,3 +378,45 @@ def test_result_is_frozen(tmp_path: Path) -> None:
     assert result.frames_per_second == pytest.approx(3 / result.seconds)
     with pytest.raises(AttributeError):
         result.frames = 4
+
+
+@pytest.mark.parametrize("what", ["folder", "name"])
+def test_an_output_that_cannot_be_finished_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("colorcv.video.api.CHECK_INTERVAL_S", 0.0)
+    opencv_clip(tmp_path / "film.avi", 100)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    seen = 0
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal seen
+        seen = done
+        if done == 3 and what == "folder":
+            shutil.rmtree(folder)
+        elif done == 3:
+            (folder / "out.avi").write_text("mine")
+
+    with pytest.raises(VideoError, match="removed" if what == "folder" else "in the meantime"):
+        colorize_video(
+            tmp_path / "film.avi", folder / "out.avi", colorizer=FakeColorizer(), progress=progress
+        )
+    assert seen == 3
+    if what == "name":
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("out.avi", "mine")]
+
+
+def test_another_process_that_writes_the_same_output(tmp_path: Path) -> None:
+    opencv_clip(tmp_path / "film.avi", 300)
+    other = work(tmp_path / "film.avi", tmp_path / "out.avi")
+    assert other.stdout is not None
+    other.stdout.readline()
+    while not any(".colorcv-" in path.name for path in tmp_path.iterdir()):
+        time.sleep(0.01)
+    try:
+        with pytest.raises(VideoError, match=rf"being written by process {other.pid}"):
+            colorize_video(tmp_path / "film.avi", tmp_path / "out.avi", colorizer=FakeColorizer())
+    finally:
+        other.kill()
+        other.communicate()

@@ -120,8 +120,7 @@ def fetch(
         if mirror is None:
             mirror = min(usable, key=lambda each: each.ready_at)
             wait_s = mirror.ready_at - now
-            level = logging.WARNING if wait_s >= http.NOTICE_AFTER_S else logging.INFO
-            logger.log(level, "retrying %s in %.0f s", mirror.shown_url, wait_s)
+            logger.warning("retrying %s in %.0f s", mirror.shown_url, wait_s)
             _sleep(wait_s)
         mirror.tries += 1
         try:
@@ -129,9 +128,8 @@ def fetch(
         except AttemptError as error:
             has_progress = partial.size - max_size >= file.size * MIN_PROGRESS
             max_size = max(max_size, partial.size)
-            level = logging.INFO if error.reason == mirror.reason else logging.WARNING
-            logger.log(level, "%s: %s", mirror.shown_url, error.reason)
             mirror.fail(error, has_progress=has_progress)
+            logger.warning("%s: %s", mirror.shown_url, error.reason)
         else:
             return
     raise AllMirrorsFailed([(mirror.shown_url, _final_reason(mirror)) for mirror in mirrors])

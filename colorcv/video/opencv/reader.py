@@ -18,7 +18,7 @@ from ...errors import VideoError
 from ...image.source import SourceImage
 from ..options import VideoOptions
 
-__all__ = ["OpenCVFrame", "OpenCVReader", "count_frames", "sample_frames"]
+__all__ = ["OpenCVFrame", "OpenCVReader", "check_decoding", "count_frames", "sample_frames"]
 
 
 @dataclass
@@ -64,6 +64,8 @@ class OpenCVReader:
         self._input_hw = input_hw
         self._start = options.start or 0.0
         self._end = math.inf if options.end is None else options.end
+        if self.path is not None:
+            check_decoding(self.path)
         self._owns_capture = isinstance(source, (int, Path))
         if not self._owns_capture:
             self.capture = source
@@ -71,12 +73,13 @@ class OpenCVReader:
             self.capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if hasattr(self.capture, "isOpened") and not self.capture.isOpened():
             what = f"camera {source}" if isinstance(source, int) else str(source)
-            raise VideoError(f"{what} cannot be opened by OpenCV: is it there, and a film?")
+            raise VideoError(f"OpenCV cannot open {what}; is it a video or a connected camera?")
         fps = float(self.capture.get(cv2.CAP_PROP_FPS))
         self.is_live = self.path is None
         self.is_vfr = False
         self._is_camera = isinstance(source, int)
         self._opened_at, self._last_s = time.monotonic(), -math.inf
+        self.sample_aspect_ratio = _sample_aspect_ratio(self.capture)
         self.rate = Fraction(fps if 0 < fps <= 1000 else 25).limit_denominator(1001)
         if self._start and not self.is_live:
             self.capture.set(cv2.CAP_PROP_POS_MSEC, self._start * 1000)
@@ -85,7 +88,7 @@ class OpenCVReader:
             first = self._next()
         if first is None or first.time_s >= self._end:
             self.close()
-            raise VideoError(f"{source} has no frame that can be decoded in the part asked for")
+            raise VideoError(f"{source}: no frame can be decoded in the part asked for")
         self._first = first
         height, width = first.bgr.shape[:2]
         self.size_wh = width, height
@@ -115,7 +118,9 @@ class OpenCVReader:
             current = self._next()
         expected = self.total
         if current is None and expected and count < expected - max(2, float(self.rate) / 2):
-            self.notes.append(f"the film ends after {count} of the {expected} frames it announces")
+            self.notes.append(
+                f"the video ends after {count} frames, but its header says {expected}"
+            )
         # Rounded time stamps are off by less than a frame.
         self.is_vfr = not self._is_camera and max_shift_s > 1.5 / float(self.rate)
 
@@ -152,10 +157,11 @@ def count_frames(path: Path) -> int:
 
 def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
     """Yield `n` evenly spaced frames, upright BGR, with their times in seconds."""
+    check_decoding(path)
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise VideoError(f"{path} cannot be opened by OpenCV: is it a film?")
+            raise VideoError(f"OpenCV cannot open {path}; is it a video?")
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         total = announced if announced > 0 else count_frames(path)
         n = min(n, total)
@@ -169,6 +175,54 @@ def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
                 time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
                 yield time_s, np.asarray(frame, np.uint8)
         if not found:
-            raise VideoError(f"{path} has no frame that can be decoded")
+            raise VideoError(f"{path}: no frame can be decoded")
     finally:
         capture.release()
+
+
+def _sample_aspect_ratio(capture: Any) -> Fraction:
+    """Return the pixel aspect ratio, 1 where it is unknown."""
+    numerator = int(capture.get(cv2.CAP_PROP_SAR_NUM))
+    denominator = int(capture.get(cv2.CAP_PROP_SAR_DEN))
+    return Fraction(numerator, denominator) if min(numerator, denominator) > 0 else Fraction(1)
+
+
+def check_decoding(path: Path) -> None:
+    """Raise VideoError if OpenCV gives frames of the file that it has not decoded.
+
+    OpenCV 4.14 and 5.0 fail to convert interlaced frames (H.264, MPEG-2, DV) to BGR, print so on
+    stderr, and return the memory as it was, without an error. So frames are decoded twice into
+    memory with different contents; those of large frames may be fresh and all zero both times.
+    """
+    capture = cv2.VideoCapture(str(path))
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    are_black = []
+    for index in sorted({max(0, total * quarter // 4) for quarter in range(4)}):
+        first, second = (_decode_into(path, index, value) for value in (0x5A, 0xA5))
+        if first is None or second is None:
+            continue
+        if not np.array_equal(first, second):
+            break
+        are_black.append(not first.any())
+    else:
+        if not are_black or not all(are_black):
+            return
+    raise VideoError(
+        f"{path}: OpenCV cannot decode it, probably because it is interlaced (or all black); "
+        "install PyAV (pip install av), or run: ffmpeg -i INPUT -vf yadif OUTPUT.mp4"
+    )
+
+
+def _decode_into(path: Path, index: int, value: int) -> UInt8Array | None:
+    """Decode a frame after freed memory was filled with a value."""
+    capture = cv2.VideoCapture(str(path))
+    if index:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+    if not capture.grab():
+        return None
+    size = 3 * int(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    freed = [np.full(max(1, size * percent // 100), value, np.uint8) for percent in (100, 102, 120)]
+    del freed
+    ok, frame = capture.retrieve()
+    return np.asarray(frame, np.uint8) if ok else None
