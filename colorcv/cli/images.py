@@ -97,6 +97,8 @@ def _is_writable(suffix: str) -> bool:
 
 def _writable_output(source: Path) -> Path:
     """Return ``<stem>.color<suffix>``, or ``<stem>.color.png`` for formats without colour."""
+    if source.suffix.lower() == ".jfif":  # another name of JPEG, which OpenCV does not know
+        return tagged_path(source, ".jpg")
     return tagged_path(source, source.suffix if _is_writable(source.suffix) else ".png")
 
 
@@ -176,7 +178,9 @@ class _Runner:
 
         if job.target is None or job.target.suffix.lower() not in (".tif", ".tiff"):
             target = job.target or "standard output"
-            raise ImageError(f"{job.source}: --all-pages writes TIFF only, got -o {target}")
+            raise ImageError(
+                f"{job.source or 'standard input'}: --all-pages writes TIFF only, got -o {target}"
+            )
         first = next(pages)
         self._check_input(first, job)
         with self._target_folder(job.target):

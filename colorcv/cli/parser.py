@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from .exit_codes import ExitCode
 
 __all__ = ["main", "make_parser"]
 
+_CODEC_ALIASES = {"h265": "hevc", "x265": "hevc", "x264": "h264", "avc": "h264"}
 COMMANDS = ("image", "video", "download", "info")
 
 
@@ -199,8 +201,10 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="write N evenly spaced coloured frames (.png) instead of the video",
     )
-    parser.add_argument("--start", type=float, metavar="S", help="start at this second")
-    parser.add_argument("--end", type=float, metavar="S", help="end at this second")
+    parser.add_argument(
+        "--start", type=_seconds, metavar="T", help="start here: seconds, or 1:30, or 0:01:30.5"
+    )
+    parser.add_argument("--end", type=_seconds, metavar="T", help="end here, in the same form")
     parser.add_argument(
         "--audio",
         choices=("auto", "keep", "none"),
@@ -210,6 +214,7 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--codec",
+        type=lambda name: _CODEC_ALIASES.get(name.lower(), name.lower()),
         default="auto",
         metavar="C",
         help="auto (H.264; default), hevc, vp9, av1, ffv1...",
@@ -239,6 +244,20 @@ def _quality(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a number or lossless, got {text!r}") from None
+
+
+def _seconds(text: str) -> float:
+    """Parse seconds, ``minutes:seconds`` or ``hours:minutes:seconds``, as ffmpeg does."""
+    total = 0.0
+    try:
+        for part in text.split(":"):
+            value = float(part)
+            total = 60 * total + (value if value >= 0 else math.nan)
+    except ValueError:
+        total = math.nan
+    if not total < math.inf or text.count(":") > 2:
+        raise argparse.ArgumentTypeError(f"expected seconds, 1:30 or 0:01:30.5, got {text!r}")
+    return total
 
 
 def _positive_int(text: str) -> int:

@@ -7,7 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, VideoError
-from .commands import exists_message, load_colorizer, make_folder, note_result, report_batch
+from .commands import (
+    exists_message,
+    load_colorizer,
+    make_folder,
+    note_result,
+    note_skipped,
+    report_batch,
+)
 from .console import Console
 from .exit_codes import ExitCode
 from .formats import VIDEO_SKIP_REASONS, VIDEO_SUFFIXES
@@ -123,6 +130,7 @@ def _write_preview(
         path = target.with_name(f"{target.stem}.{number:02}.png")
         if os.path.lexists(path) and not arguments.force:
             if arguments.skip_existing:
+                note_skipped(console, path, "output exists")
                 continue
             raise ImageError(exists_message(path))
         result = image_io.side_by_side(frame, colored) if arguments.compare else colored

@@ -260,3 +260,12 @@ def test_a_file_in_place_of_the_output_folder(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("colorcv: cannot write into taken")
     assert Path("taken").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("workdir")
+def test_jfif_is_a_jpeg(capsys: pytest.CaptureFixture[str]) -> None:
+    write("photo.jpg")
+    Path("photo.jpg").rename("photo.jfif")
+    assert run_lite("photo.jfif") == 0
+    assert capsys.readouterr().out == "photo.color.jpg\n"
+    assert Path("photo.color.jpg").read_bytes()[:3] == b"\xff\xd8\xff"

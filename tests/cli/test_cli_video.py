@@ -140,3 +140,28 @@ def test_interrupt_leaves_no_partial_output(workdir: Path, monkeypatch: pytest.M
     monkeypatch.setattr(api, "run_pipeline", interrupted)
     assert run("film.mp4") == 130
     assert [path.name for path in workdir.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90.0), ("1:30", 90.0), ("0:01:30.5", 90.5), ("1:00:00", 3600.0), ("0.25", 0.25)],
+)
+def test_times(text: str, expected: float) -> None:
+    arguments = parser.make_parser().parse_args(["video", "a.mp4", "--start", text])
+    assert arguments.start == expected
+
+
+@pytest.mark.parametrize("text", ["", "one", "1:2:3:4", "-1", "1:-5", "nan", "inf", "1::2"])
+def test_invalid_times(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser.main(["video", "a.mp4", f"--start={text}"])
+    assert stop.value.code == 2
+    assert f"expected seconds, 1:30 or 0:01:30.5, got {text!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("codec", "expected"), [("h265", "hevc"), ("X264", "h264"), ("VP9", "vp9"), ("tape", "tape")]
+)
+def test_codec_names_people_use(codec: str, expected: str) -> None:
+    arguments = parser.make_parser().parse_args(["video", "a.mp4", "--codec", codec])
+    assert arguments.codec == expected
