@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .device import DeviceInfo, devices
-from .inference import Network, load
+from .inference import Head, Network, load
 
-__all__ = ["DeviceInfo", "Network", "devices", "load"]
+__all__ = ["DeviceInfo", "Head", "Network", "devices", "load"]

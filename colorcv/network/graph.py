@@ -79,13 +79,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order, from one input tensor to one output tensor."""
+    """Nodes in topological order, from one input tensor to one output tensor.
+
+    `features` is a tensor between them that is handed out beside the output, if any; rewrites
+    keep the node of this name.
+    """
 
     input: str
     input_shape: Shape
     output: str
     nodes: tuple[Node, ...]
     constants: Mapping[str, Constant]
+    features: str | None = None
 
     def shape(self, name: str) -> Shape:
         """Return the shape of the input or of a node's output."""

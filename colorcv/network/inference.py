@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,14 +19,19 @@ from . import device as devices
 from . import loading, profiles
 from .caffe import caffemodel, centers, importer, prototxt
 from .graph import Graph
+from .rewrites.head import find_head
 
-__all__ = ["Network", "load"]
+__all__ = ["Head", "Network", "load"]
 
 MAX_SIDE = 4096  # pixels of the network's input
 # Largest difference in ab between a device's and the CPU's answer at which "auto" takes the device.
 # Rounding moves the annealed mean by hundredths; a wrong kernel moves it by tens.
 AUTO_TOLERANCE = 1.0
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
+_NO_HEAD = (
+    "hints, references and suggestions need a network that ends in shares of 313 colours and their "
+    "mean; this one does not, use another model"
+)
 MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
 
 logger = logging.getLogger("colorcv")
@@ -79,7 +87,7 @@ def _read_graph(
     paths: tuple[Path, Path, Path], input_hw: tuple[int, int] | None, temperature: float | None
 ) -> Graph:
     prototxt_file, caffemodel_file, centers_file = paths
-    return importer.build(
+    graph = importer.build(
         prototxt.read(prototxt_file),
         caffemodel.read(caffemodel_file),
         centers.read(centers_file),
@@ -87,6 +95,21 @@ def _read_graph(
         input_hw=input_hw,
         temperature=temperature,
     )
+    head = find_head(graph)
+    features = None if head is None else head[0].inputs[0]
+    return graph if features == graph.input else replace(graph, features=features)
+
+
+class Head(NamedTuple):
+    """The network's last layers: from features to shares of the 313 colours.
+
+    ``softmax(scale * (kernel @ features + bias))`` are the shares of which ab is the mean.
+    """
+
+    kernel: Float32Array  # (313, C)
+    bias: Float32Array  # (313,)
+    scale: Float32Array  # (313,) or (1,): 1/T
+    centers: Float32Array  # (313, 2): a and b
 
 
 class Network:
@@ -114,6 +137,7 @@ class Network:
         self._read_graph = read_graph
         self._low_memory = low_memory
         self._auto = device == "auto"
+        self._outputs: list[str] = []
         self.device, self.device_reason = device, "requested"
         if self._auto:
             self._select_device()
@@ -146,10 +170,67 @@ class Network:
         planes = self._check_lightness(lightness)
         ab = np.empty((len(planes), *self.output_hw, 2), np.float32)
         for plane, out in zip(planes, ab, strict=True):
-            out[:] = self._predict_plane(plane)
+            out[:] = self._predict_plane(plane)[0]
         return ab if np.ndim(lightness) == 3 else ab[0]
 
-    def _predict_plane(self, plane: Float32Array) -> Float32Array:
+    def predict_features(self, lightness: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
+        """Predict colour, and hand out the features from which the network tells it.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32, L* in 0..100
+            With (H, W) equal to `input_hw`.
+
+        Returns
+        -------
+        ab : (h, w, 2) float32
+            As `predict_ab` returns it.
+        features : (h, w, C) float32
+            The tensor that feeds the layer of the 313 colours, with (h, w) equal to `output_hw`
+            for the models of this package.
+
+        Raises
+        ------
+        ModelFormatError
+            The network does not end in 313 colours and their mean.
+        ImageError, DeviceError
+            As for `predict_ab`.
+        """
+        if np.ndim(lightness) != 2:
+            raise ImageError(
+                f"lightness should have the shape {self.input_hw}, not {np.shape(lightness)}"
+            )
+        if self._features is None:
+            raise ModelFormatError(_NO_HEAD)
+        # Both from now on: OpenCV 4 allocates the network again where other outputs are asked.
+        self._outputs = [self._output, self._features]
+        ab, features = self._predict_plane(self._check_lightness(lightness)[0])
+        assert features is not None
+        return ab, features
+
+    @cached_property
+    def head(self) -> Head:
+        """The last layers' numbers, read from the model's files when first asked for.
+
+        Raises
+        ------
+        ModelFormatError
+            The network does not end in 313 colours and their mean.
+        """
+        graph = self._read_graph()
+        chain = find_head(graph)
+        if chain is None:
+            raise ModelFormatError(_NO_HEAD)
+        first, scale, _, last = chain
+        kernel, bias, factor, centers = (
+            np.array(graph.constants[name].array(), np.float32)
+            for name in (*first.inputs[1:3], scale.inputs[1], last.inputs[1])
+        )
+        return Head(
+            kernel.reshape(len(bias), -1), bias, factor.reshape(-1), centers.reshape(2, -1).T
+        )
+
+    def _predict_plane(self, plane: Float32Array) -> tuple[Float32Array, Float32Array | None]:
         try:
             return self._forward(plane)
         except DeviceError as err:
@@ -158,10 +239,15 @@ class Network:
             self._fall_back_to_cpu(f"{self.device} failed during use: {err}")
         return self._forward(plane)
 
-    def _forward(self, plane: Float32Array) -> Float32Array:
+    def _forward(self, plane: Float32Array) -> tuple[Float32Array, Float32Array | None]:
+        """Return ab and, once they have been asked for, the features."""
         try:
             self._net.setInput((plane - np.float32(50))[None, None])
-            output = self._net.forward()
+            # By name: OpenCV 4 returns the output that it read last, where there are two.
+            if self._outputs:
+                output, *more = self._net.forward(self._outputs)
+            else:
+                output, more = self._net.forward(self._output), []
         except cv2.error as err:
             raise DeviceError(
                 f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
@@ -180,7 +266,12 @@ class Network:
                 "weights are damaged or far too large"
             )
         ab: Float32Array = output[0].transpose(1, 2, 0)
-        return ab
+        if not more:
+            return ab, None
+        features: Float32Array = np.ascontiguousarray(more[0][0].transpose(1, 2, 0))
+        if not np.isfinite(features).all():
+            raise DeviceError(f"the network's features on {self.device!r} are not finite")
+        return ab, features
 
     def _select_device(self) -> None:
         """Use CUDA if it is available and answers as the CPU does, else the CPU."""
@@ -191,13 +282,13 @@ class Network:
         try:
             self.device = "cuda"
             self._net = self._load("cuda")
-            cuda_ab = self._forward(self._test_pattern()).copy()
+            cuda_ab = self._forward(self._test_pattern())[0].copy()
         except DeviceError as err:
             self._fall_back_to_cpu(f"CUDA failed: {err}")
             return
         cuda_net = self._net
         self._fall_back_to_cpu("CUDA is available but disagrees with the CPU")
-        difference = float(np.abs(self._forward(self._test_pattern()) - cuda_ab).max())
+        difference = float(np.abs(self._forward(self._test_pattern())[0] - cuda_ab).max())
         if difference <= AUTO_TOLERANCE:
             self._net, self.device = cuda_net, "cuda"
             self.device_reason = (
@@ -218,6 +309,7 @@ class Network:
             graph = self._read_graph()
             self.input_hw = (graph.input_shape[2], graph.input_shape[3])
             self.output_hw = (graph.output_shape[2], graph.output_shape[3])
+            self._output, self._features = graph.output, graph.features
             return profile.rewrite(graph)
 
         try:

@@ -82,6 +82,8 @@ def _graph(graph: Graph, external: bool) -> list[Part]:
         parts += _message(5, _tensor(name, constant, external))
     parts += _message(11, _value_info(graph.input, graph.input_shape))
     parts += _message(12, _value_info(graph.output, graph.output_shape))
+    if graph.features is not None:
+        parts += _message(12, _value_info(graph.features, graph.shape(graph.features)))
     return parts
 
 

@@ -40,7 +40,7 @@ class FakeNet:
     def setPreferableTarget(self, target: int) -> None:
         self._target = target
 
-    def forward(self) -> np.ndarray:
+    def forward(self, *_: object) -> np.ndarray:
         answer = self._net.forward()
         if self._target in (cv2.dnn.DNN_TARGET_CPU, 0):
             return answer

@@ -199,7 +199,7 @@ class FakeNet:
     def setInput(self, blob: Array) -> None:
         pass
 
-    def forward(self) -> Any:
+    def forward(self, *_: object) -> Any:
         if isinstance(self.output, Exception):
             raise self.output
         return self.output
@@ -240,3 +240,53 @@ def test_unknown_opencv_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(cv2, "__version__", "6.1.0")
     assert profiles.select_profile("cpu", low_memory=False).rewrites == ()
     assert profiles.select_profile("cuda", low_memory=False).rewrites == ()
+
+
+@pytest.mark.parametrize("low_memory", [False, True], ids=["fast", "low-memory"])
+def test_features_beside_ab(seeded: Seeded, low_memory: bool) -> None:
+    net = network.load(*seeded.files, low_memory=low_memory)
+    alone = net.predict_ab(seeded.lightness)
+    ab, features = net.predict_features(seeded.lightness)
+    np.testing.assert_allclose(ab, alone, atol=1e-4)
+    np.testing.assert_array_equal(net.predict_ab(seeded.lightness), ab)
+    assert features.shape == (56, 56, 256)
+    assert features.dtype == np.float32
+    # They are what the head makes ab of.
+    shares = shares_of(features, net.head)
+    assert off_by(shares @ net.head.centers, seeded.ab) < TOLERANCE
+
+
+@pytest.mark.parametrize("low_memory", [False, True], ids=["fast", "low-memory"])
+@pytest.mark.parametrize("rewritten", [False, True], ids=["plain", "rewritten"])
+def test_features_of_lite(
+    monkeypatch: pytest.MonkeyPatch, rewritten: bool, low_memory: bool
+) -> None:
+    if not rewritten:
+        monkeypatch.setattr(profiles, "PROFILES", ())
+    net = network.load(*LITE_FILES, device="cpu", low_memory=low_memory)
+    lightness = caffe_writer.sample_lightness(seed=5)[:192, :192]
+    ab, features = net.predict_features(lightness)
+    assert features.shape == (48, 48, 128)
+    assert off_by(shares_of(features, net.head) @ net.head.centers, ab) < TOLERANCE
+    assert off_by(net.predict_ab(lightness), ab) == 0
+
+
+def test_features_follow_the_temperature_only_in_the_head() -> None:
+    lightness = caffe_writer.sample_lightness(seed=5)[:192, :192]
+    warm, cold = (network.load(*LITE_FILES, device="cpu", temperature=t) for t in (1.0, 0.1))
+    np.testing.assert_allclose(
+        warm.predict_features(lightness)[1], cold.predict_features(lightness)[1], atol=1e-3
+    )
+    np.testing.assert_allclose(cold.head.scale, warm.head.scale * 10, rtol=1e-5)
+
+
+def test_features_take_one_plane() -> None:
+    net = network.load(*LITE_FILES, device="cpu")
+    with pytest.raises(ImageError, match=r"\(192, 192\)"):
+        net.predict_features(np.zeros((1, 192, 192), np.float32))
+
+
+def shares_of(features: Array, head: network.Head) -> Array:
+    logits = head.scale * (features @ head.kernel.T + head.bias)
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))

@@ -11,12 +11,12 @@ import numpy as np
 from ..._typing import AnyArray
 from ..graph import Constant, Graph, GraphBuilder, Node
 
-__all__ = ["head_to_gemm"]
+__all__ = ["find_head", "head_to_gemm"]
 
 
 def head_to_gemm(graph: Graph) -> Graph:
     """Rewrite 1x1 convolution, scale, softmax and 1x1 convolution as two Gemms and a softmax."""
-    chain = _head(graph)
+    chain = find_head(graph)
     if chain is None:
         return graph
     logits, scale, _, last = chain
@@ -49,7 +49,7 @@ def head_to_gemm(graph: Graph) -> Graph:
     return graph.replaced(builder.nodes, builder.constants)
 
 
-def _head(graph: Graph) -> list[Node] | None:
+def find_head(graph: Graph) -> list[Node] | None:
     """Return the four nodes of the head, or None if the graph ends in another way."""
     consumers = graph.consumers()
     chain = [next(node for node in graph.nodes if node.name == graph.output)]
