@@ -24,21 +24,28 @@ from .errors import (
 if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
+    from .editing import Reference
+    from .hints import Hint
     from .models import FileInfo, ModelFiles, ModelInfo, download, models
     from .network.device import DeviceInfo, devices
+    from .session import EditSession
+    from .suggestions import Suggestion
     from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
 # Imported on first use: importing colorcv imports neither cv2 nor requests.
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
+    "EditSession": ".session", "Reference": ".editing",
+    "Hint": ".hints", "Suggestion": ".suggestions",
     "FileInfo": ".models", "ModelFiles": ".models", "ModelInfo": ".models",
     "download": ".models", "models": ".models",
     "DeviceInfo": ".network.device", "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",
 }  # fmt: skip
 __all__ = [  # noqa: RUF022
-    "Colorizer", "DeviceInfo", "FileInfo", "ModelFiles", "ModelInfo", "VideoResult",
+    "Colorizer", "DeviceInfo", "EditSession", "FileInfo", "Hint", "ModelFiles", "ModelInfo",
+    "Reference", "Suggestion", "VideoResult",
     "colorize", "colorize_video", "devices", "download", "models",
     "ColorcvError", "ChecksumError", "DeviceError", "DownloadError", "ImageError",
     "ModelFormatError", "OptionError", "VideoError",

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ._typing import AnyArray, Device, Order
 from .colorizer import Colorizer
+from .editing import check_strength
 from .errors import OptionError
+from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_saturation
@@ -43,6 +45,9 @@ def colorize(
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
+    hints: Hints | None = ...,
+    reference: Any = ...,
+    reference_strength: float = ...,
 ) -> AnyArray: ...
 @overload
 def colorize(
@@ -52,6 +57,9 @@ def colorize(
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
+    hints: Hints | None = ...,
+    reference: Any = ...,
+    reference_strength: float = ...,
 ) -> PillowImage: ...
 
 
@@ -62,6 +70,9 @@ def colorize(
     device: Device = "auto",
     order: Order = "bgr",
     saturation: float = 1.0,
+    hints: Hints | None = None,
+    reference: Any = None,
+    reference_strength: float = 1.0,
 ) -> Any:
     """Colour one image.
 
@@ -83,6 +94,14 @@ def colorize(
     saturation : float, 0..10
         Factor on chroma: 1 is the model's default (`Colorizer.default_saturation`), 0 returns the
         grey input.
+    hints : sequence of Hint, (H, W, 4) array, or path, optional
+        Colours that are known: points (`colorcv.Hint`), or a stroke layer, opaque where somebody
+        painted, of the image's size or aspect ratio (an array, or a PNG with transparency). Each
+        spreads to what the network sees as the same kind of thing, and takes its own place.
+    reference : image or list of images, optional
+        Colours are taken from these where the network sees the same kind of thing.
+    reference_strength : float, 0..1
+        1 takes the reference's colours as far as they are sure, 0 not at all.
 
     Returns
     -------
@@ -94,9 +113,11 @@ def colorize(
     Raises
     ------
     ImageError
-        Not a usable image; the message says what was given and what is accepted.
+        Not a usable image; the message says what was given and what is accepted. A hint is
+        outside of the image, a stroke layer has another shape, a reference is grey.
     OptionError
-        Unknown model, device or order, or a saturation outside 0..10.
+        Unknown model, device or order, a saturation outside 0..10, a strength outside 0..1, or
+        hints that are none.
     DownloadError, ChecksumError, ModelFormatError, DeviceError
         See `Colorizer`.
 
@@ -109,10 +130,13 @@ def colorize(
     ((48, 64, 3), dtype('uint8'))
     """
     check_saturation(saturation)
+    check_strength(reference_strength)
     source = SourceImage(image, order=order)  # checked before a model is downloaded for it
     if not isinstance(model, (str, ModelFiles)):
         raise OptionError(f"model must be a name or a ModelFiles, got {type(model).__name__}")
-    return default_colorizer(model, device)._colorize(source, saturation)
+    return default_colorizer(model, device)._colorize(
+        source, saturation, hints, reference, reference_strength
+    )
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import network
+from . import editing, network
 from ._parallel import ordered_map
 from ._typing import AnyArray, Device, Float32Array, Order
 from .color import lab
+from .editing import check_strength
 from .errors import ImageError
 from .frames import colorize_frames, predict_chroma
+from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_saturation
@@ -33,7 +35,7 @@ __all__ = ["Colorizer"]
 logger = logging.getLogger("colorcv")
 
 
-class Colorizer:
+class Colorizer(editing.SteeringMethods):
     """A model loaded on a device, for any number of images.
 
     Instances can be shared between threads (the network runs one at a time, all other work runs
@@ -190,6 +192,41 @@ class Colorizer:
         with self._lock:
             return self._network_for(lightness.shape).predict_ab(lightness)
 
+    def predict_features(self, lightness: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
+        """Run the network as `predict_ab` does, and hand out its last features too.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32, L* in 0..100
+
+        Returns
+        -------
+        ab : (h, w, 2) float32
+        features : (h, w, C) float32
+            The tensor of which the network makes the shares of the 313 colours: C is 128 for
+            lite, 256 for zhang2016.
+
+        Raises
+        ------
+        ModelFormatError
+            The model has no such features.
+        ImageError, OptionError
+            As for `predict_ab`.
+        """
+        lightness = np.asarray(lightness)
+        if lightness.ndim != 2 or lightness.size == 0:
+            raise ImageError(
+                "predict_features expects lightness as an (H, W) array of L* in 0..100, got an "
+                f"array of shape {lightness.shape}"
+            )
+        with self._lock:
+            return self._network_for(lightness.shape).predict_features(lightness)
+
+    def network_head(self) -> network.Head:
+        """Return the numbers of the network's last layers, from features to shares of colours."""
+        with self._lock:
+            return self._network_for(self._network.input_hw).head
+
     def _network_for(self, input_hw: tuple[int, ...]) -> network.Network:
         if self._forked:
             self._network, self._resized_network = self._build(None), None
@@ -203,17 +240,42 @@ class Colorizer:
 
     @overload
     def colorize(
-        self, image: ArrayInput, *, order: Order = ..., saturation: float = ...
+        self,
+        image: ArrayInput,
+        *,
+        order: Order = ...,
+        saturation: float = ...,
+        hints: Hints | None = ...,
+        reference: Any = ...,
+        reference_strength: float = ...,
     ) -> AnyArray: ...
     @overload
     def colorize(
-        self, image: PillowImage, *, order: Order = ..., saturation: float = ...
+        self,
+        image: PillowImage,
+        *,
+        order: Order = ...,
+        saturation: float = ...,
+        hints: Hints | None = ...,
+        reference: Any = ...,
+        reference_strength: float = ...,
     ) -> PillowImage: ...
 
-    def colorize(self, image: Any, *, order: Order = "bgr", saturation: float = 1.0) -> Any:
+    def colorize(
+        self,
+        image: Any,
+        *,
+        order: Order = "bgr",
+        saturation: float = 1.0,
+        hints: Hints | None = None,
+        reference: Any = None,
+        reference_strength: float = 1.0,
+    ) -> Any:
         """Colour one image; `colorcv.colorize` documents input and output."""
         check_saturation(saturation)
-        return self._colorize(SourceImage(image, order=order), saturation)
+        check_strength(reference_strength)
+        source = SourceImage(image, order=order)
+        return self._colorize(source, saturation, hints, reference, reference_strength)
 
     def colorize_batch(
         self, images: Iterable[Any], *, order: Order = "bgr", saturation: float = 1.0
@@ -253,15 +315,25 @@ class Colorizer:
 
         return ordered_map(colorize_one, images, 2, name="colorcv-images")
 
-    def _colorize(self, image: SourceImage, saturation: float) -> Any:
+    def _colorize(
+        self,
+        image: SourceImage,
+        saturation: float,
+        hints: Hints | None = None,
+        reference: Any = None,
+        reference_strength: float = 1.0,
+    ) -> Any:
         if image.has_two_values():
             logger.warning(
                 "%s: all pixels have one of two values (halftone or line art?); expect little "
                 "colour",
                 image.name,
             )
-        small = image.lightness_at(self.input_hw)
-        chroma = lab.upsample_chroma(predict_chroma(self, small), small)
+        if hints is None and reference is None:
+            small = image.lightness_at(self.input_hw)
+            chroma = lab.upsample_chroma(predict_chroma(self, small), small)
+        else:
+            chroma = editing.steered_chroma(self, image, hints, reference, reference_strength)
         return image.to_result(image.colored(chroma, saturation=saturation))
 
     def frames(

@@ -13,12 +13,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from .._typing import AnyArray, Float32Array
 from .resample import resize_with
 
 __all__ = [
     "LUMINANCE_BGR",
+    "ab_from_bgr",
     "apply_lut",
     "bgr_from_lab",
     "lightness_from_luminance",
@@ -34,6 +36,8 @@ __all__ = [
 LUMINANCE_BGR = np.array([[0.072169, 0.715160, 0.212671]], np.float32)
 _BGR_FROM_X = np.array([[0.05564664], [-0.96925495], [3.24048134]], np.float32) * 0.950456
 _BGR_FROM_Z = np.array([[1.05731107], [0.04155593], [-0.49853633]], np.float32) * 1.088754
+_X_FROM_BGR = np.array([0.180423, 0.357580, 0.412453]) / 0.950456
+_Z_FROM_BGR = np.array([0.950227, 0.119193, 0.019334]) / 1.088754
 # Each transfer curve is a power above its knee and a line below. It is computed as the power of
 # max(value, knee) plus the line of min(value, knee): no branch, which is slow on dark images.
 _SRGB_KNEE, _LINEAR_KNEE = 0.04045, 0.0031308
@@ -132,6 +136,30 @@ def bgr_from_lab(lightness: Float32Array, ab: Float32Array) -> Float32Array:
     return srgb_from_linear(planes)
 
 
+def ab_from_bgr(bgr: Float32Array) -> Float32Array:
+    """Return a* and b* of colours, the inverse of `bgr_from_lab`.
+
+    Parameters
+    ----------
+    bgr : (..., 3) float32
+        Blue, green and red in 0..1, sRGB-encoded.
+
+    Returns
+    -------
+    (..., 2) float32
+        a* and b*; exactly 0 for greys.
+    """
+    linear = linear_from_srgb(np.asarray(bgr, np.float32).reshape(-1, 3))
+    luminance = linear @ LUMINANCE_BGR[0]
+    # X/Xn and Z/Zn by the difference of each channel from luminance, so that greys give 0.
+    apart = (linear - luminance[:, np.newaxis]).astype(np.float64)
+    x, z = luminance + apart @ _X_FROM_BGR, luminance + apart @ _Z_FROM_BGR
+    fx, fy, fz = (_lab_f(values) for values in (x, luminance.astype(np.float64), z))
+    ab = np.stack([500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+    ab[np.ptp(linear, axis=1) == 0] = 0
+    return ab.reshape(*bgr.shape[:-1], 2).astype(np.float32)
+
+
 def upsample_chroma(ab: Float32Array, lightness: Float32Array) -> Float32Array:
     """Upsample the network's chroma to the size of its input, guided by the lightness.
 
@@ -176,6 +204,11 @@ def _read_only(table: AnyArray) -> Float32Array:
     result: Float32Array = table.astype(np.float32)
     result.flags.writeable = False
     return result
+
+
+def _lab_f(ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return CIE Lab's f of X/Xn, Y/Yn or Z/Zn: a cube root above (6/29)^3, a line below."""
+    return np.where(ratio > _EPSILON, np.cbrt(ratio), (_KAPPA * ratio + 16) / 116)
 
 
 def _lab_f_inverse(f: Float32Array) -> Float32Array:

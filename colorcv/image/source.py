@@ -85,6 +85,16 @@ class SourceImage:
         return height, width
 
     @property
+    def pixels(self) -> AnyArray:
+        """The image as it was read, of its own dtype; do not write to it."""
+        return self._image
+
+    @property
+    def order(self) -> str:
+        """Order of the colour channels, "bgr" or "rgb"."""
+        return self._order
+
+    @property
     def name(self) -> str:
         """A path or the kind of the input, for logs."""
         return self._input.name

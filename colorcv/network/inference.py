@@ -198,7 +198,7 @@ class Network:
         """
         if np.ndim(lightness) != 2:
             raise ImageError(
-                f"lightness should have the shape {self.input_hw}, not {np.shape(lightness)}"
+                f"lightness must have shape {self.input_hw}, got {np.shape(lightness)}"
             )
         if self._features is None:
             raise ModelFormatError(_NO_HEAD)

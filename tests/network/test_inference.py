@@ -253,7 +253,7 @@ def test_features_beside_ab(seeded: Seeded, low_memory: bool) -> None:
     assert features.dtype == np.float32
     # They are what the head makes ab of.
     shares = shares_of(features, net.head)
-    assert off_by(shares @ net.head.centers, seeded.ab) < TOLERANCE
+    assert max_difference(shares @ net.head.centers, seeded.ab) < TOLERANCE
 
 
 @pytest.mark.parametrize("low_memory", [False, True], ids=["fast", "low-memory"])
@@ -267,8 +267,8 @@ def test_features_of_lite(
     lightness = caffe_writer.sample_lightness(seed=5)[:192, :192]
     ab, features = net.predict_features(lightness)
     assert features.shape == (48, 48, 128)
-    assert off_by(shares_of(features, net.head) @ net.head.centers, ab) < TOLERANCE
-    assert off_by(net.predict_ab(lightness), ab) == 0
+    assert max_difference(shares_of(features, net.head) @ net.head.centers, ab) < TOLERANCE
+    assert max_difference(net.predict_ab(lightness), ab) == 0
 
 
 def test_features_follow_the_temperature_only_in_the_head() -> None:

@@ -1,0 +1,352 @@
+"""Steered images: hints and references in, chroma out; suggested colours and variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+
+from ._typing import AnyArray, Float32Array, Order
+from .color.lab import ab_from_bgr, bgr_from_lab, upsample_chroma
+from .errors import ImageError, OptionError
+from .hints import Hints, Observed, cell_of, merge, observe
+from .image.source import SourceImage
+from .image.validation import check_saturation
+from .steering import HINT_KERNEL, REFERENCE_KERNEL, Places, Regression
+from .suggestions import (
+    Mode,
+    Suggestion,
+    combine,
+    find_modes,
+    find_regions,
+    shares_of,
+)
+
+if TYPE_CHECKING:
+    from .network import Head
+    from .session import EditSession
+
+__all__ = [
+    "Reference",
+    "Steerable",
+    "SteeredImage",
+    "SteeringMethods",
+    "check_strength",
+    "prepare_reference",
+    "resize_pixels",
+    "steered_chroma",
+    "suggest",
+    "variants",
+]
+
+# For variants: regions of an image that change together, and colours that each may take.
+_REGIONS, _OPTIONS, _LEAST_PROBABILITY = 5, 4, 0.04
+
+
+class Steerable(Protocol):
+    """The part of `Colorizer` that steering needs."""
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+
+    @property
+    def default_saturation(self) -> float:
+        """Factor on the network's ab that the guess has."""
+
+    def predict_features(self, lightness: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Predict ab and hand out the features, (h, w, 2) and (h, w, C), from L*, (H, W)."""
+
+    def network_head(self) -> Head:
+        """Return the layers from features to shares of colours."""
+
+
+class SteeringMethods:
+    """The methods of `Colorizer` that ask a person, or help one to decide."""
+
+    def suggest(
+        self: Steerable, image: Any, x: float, y: float, n: int = 5, *, order: Order = "bgr"
+    ) -> list[Suggestion]:
+        """Return the most plausible distinct colours of a place, most probable first.
+
+        Parameters
+        ----------
+        image
+            Anything that `colorize` accepts.
+        x, y : float
+            Column and row, in pixels of the upright image.
+        n : int, 1 or more
+            Colours at most.
+        order : {"bgr", "rgb"}
+
+        Returns
+        -------
+        list of Suggestion
+            ``color`` is "#rrggbb" at the place's own lightness; ``probability`` is the network's,
+            of this colour and of those near to it.
+
+        Raises
+        ------
+        ImageError
+            Not a usable image, or the place is outside of it.
+        OptionError
+            `n` is not a whole number of 1 or more.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from colorcv import Colorizer
+        >>> colors = Colorizer("lite", device="cpu").suggest(np.full((40, 60), 128, np.uint8), 5, 9)
+        >>> len(colors)
+        5
+        """
+        source = SourceImage(image, order=order)
+        seen = SteeredImage(self, source.lightness_at(self.input_hw))
+        return suggest(self, seen, source.shape_hw, x, y, n)
+
+    def variants(
+        self: Steerable, image: Any, n: int = 4, *, order: Order = "bgr", saturation: float = 1.0
+    ) -> list[Any]:
+        """Return whole colourings of an image that differ in the colours of its large regions.
+
+        Parameters
+        ----------
+        image
+            Anything that `colorize` accepts.
+        n : int, 1 or more
+            Colourings at most; fewer where the network sees no other plausible colours.
+        order, saturation
+            As for `colorize`.
+
+        Returns
+        -------
+        list
+            What `colorize` returns, and then others: in each, large regions take other probable
+            colours.
+        """
+        return variants(self, SourceImage(image, order=order), n, saturation)
+
+    def session(self: Steerable, image: Any, *, order: Order = "bgr") -> EditSession:
+        """Return an `EditSession` of an image: for editors, where hints come and go."""
+        from .session import EditSession
+
+        return EditSession(self, image, order=order)
+
+
+class SteeredImage:
+    """What the network sees and guesses of an image, ready to be steered.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+    lightness : (H, W) float32, L* in 0..100
+        At `Colorizer.input_hw`: of a photo, or of a frame of a video.
+
+    Attributes
+    ----------
+    lightness : (H, W) float32
+    guess : (H, W, 2) float32
+        The ab that is the prior mean: the network's, times `Colorizer.default_saturation`.
+    """
+
+    def __init__(self, colorizer: Steerable, lightness: Float32Array) -> None:
+        self.lightness = lightness
+        ab, self.features = colorizer.predict_features(lightness)
+        factor = np.float32(colorizer.default_saturation)
+        self.guess = upsample_chroma(ab if factor == 1 else ab * factor, lightness)
+
+    @cached_property
+    def places(self) -> Places:
+        """What the kernel compares of every place, row by row."""
+        return Places.from_image(self.features, self.lightness)
+
+    def chroma(
+        self,
+        observed: Observed | None = None,
+        reference: Reference | None = None,
+        strength: float = 1.0,
+    ) -> Float32Array:
+        """Return ab, (H, W, 2) float32, moved to a reference's colours, then to the hints.
+
+        Without either, or where hints say what the guess says, it is the guess exactly.
+        """
+        prior = self.guess.reshape(-1, 2)
+        if reference is not None and strength > 0:
+            prior = prior + np.float32(strength) * reference.predict(self.places)
+        if observed is not None and len(observed.cells):
+            residual = observed.ab - prior[observed.cells]
+            regression = Regression(self.places.take(observed.cells), residual, HINT_KERNEL)
+            prior = prior + regression.predict(self.places)
+        return np.asarray(prior, np.float32).reshape(self.guess.shape)
+
+    def shares(self, colorizer: Steerable) -> AnyArray:
+        """Return the probability of each of the 313 colours at each of the network's places."""
+        head = colorizer.network_head()
+        channels = self.features.shape[2]
+        return shares_of(self.features.reshape(-1, channels), head.kernel, head.bias)
+
+
+class Reference:
+    """Colours of one or several images, to be taken where the network sees the same kind of thing.
+
+    Build it once to use it for many images or for the frames of a video, wherever a `reference`
+    is taken.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        The one that it will be used with.
+    images : array, path, bytes, binary file, PIL.Image.Image, or a sequence of them
+        Colour images.
+    order : {"bgr", "rgb"}
+        Order of an array's channels.
+
+    Raises
+    ------
+    ImageError
+        An image is not usable, or has no colour to be taken.
+    """
+
+    def __init__(self, colorizer: Steerable, images: Any, *, order: str = "bgr") -> None:
+        if not isinstance(images, (list, tuple)):
+            images = [images]
+        if not images:
+            raise ImageError("reference is an empty list; pass one colour image or several")
+        places, residuals = [], []
+        for image in images:
+            source = SourceImage(image, order=order)
+            true, visible = _chroma_of(source, colorizer.input_hw)
+            seen = SteeredImage(colorizer, source.lightness_at(colorizer.input_hw))
+            places.append(seen.places.take(visible))
+            residuals.append((true - seen.guess).reshape(-1, 2)[visible])
+        self._regression = Regression(
+            Places.concatenate(places), np.concatenate(residuals), REFERENCE_KERNEL
+        )
+
+    def predict(self, places: Places) -> Float32Array:
+        """Return what a reference adds to the guess, (N, 2) float32 ab, at N places."""
+        return self._regression.predict(places)
+
+
+def check_strength(strength: Any) -> None:
+    """Raise OptionError unless `reference_strength` is a number in 0..1."""
+    is_number = isinstance(strength, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(strength, bool) or not 0 <= strength <= 1:
+        raise OptionError(f"reference_strength must be between 0 and 1, got {strength!r}")
+
+
+def steered_chroma(
+    colorizer: Steerable,
+    image: SourceImage,
+    hints: Hints | None,
+    reference: Any,
+    strength: float,
+) -> Float32Array:
+    """Return ab at the network's input size, for `Colorizer.colorize`."""
+    grid_hw = colorizer.input_hw
+    observed = None if hints is None else observe(hints, image.shape_hw, grid_hw, image.order)
+    prepared = prepare_reference(colorizer, reference, image.order)
+    seen = SteeredImage(colorizer, image.lightness_at(grid_hw))
+    return seen.chroma(observed, prepared, strength)
+
+
+def prepare_reference(colorizer: Steerable, reference: Any, order: str) -> Reference | None:
+    """Return the reference as a `Reference`; images are read and looked at."""
+    if reference is None or isinstance(reference, Reference):
+        return reference
+    return Reference(colorizer, reference, order=order)
+
+
+def suggest(
+    colorizer: Steerable, seen: SteeredImage, shape_hw: tuple[int, int], x: float, y: float, n: int
+) -> list[Suggestion]:
+    """Return plausible colours of a place; see `Colorizer.suggest`."""
+    _check_count(n)
+    row, column = cell_of(x, y, shape_hw, seen.lightness.shape[:2])
+    at = cell_of(x, y, shape_hw, seen.features.shape[:2])
+    head = colorizer.network_head()
+    shares = shares_of(seen.features[at][np.newaxis], head.kernel, head.bias)[0]
+    light = seen.lightness[row, column]
+    return [
+        Suggestion(_hex_color(light, mode.ab), mode.probability)
+        for mode in find_modes(shares, head.centers, n)
+    ]
+
+
+def variants(colorizer: Steerable, image: SourceImage, n: int, saturation: float) -> list[Any]:
+    """Return whole colourings that differ; see `Colorizer.variants`."""
+    check_saturation(saturation)
+    _check_count(n)
+    seen = SteeredImage(colorizer, image.lightness_at(colorizer.input_hw))
+    grid_hw, full_hw = seen.features.shape[:2], seen.guess.shape[:2]
+    centers = colorizer.network_head().centers
+    shares = seen.shares(colorizer)
+    small = cv2.resize(seen.guess, grid_hw[::-1], interpolation=cv2.INTER_AREA).reshape(-1, 2)
+    lengths = np.linalg.norm(seen.features, axis=2, keepdims=True)
+    points = (seen.features / np.maximum(lengths, 1e-12)).reshape(len(small), -1)
+    regions = find_regions(points, _REGIONS)
+    options = []
+    for region in regions:
+        kept = Mode(small[region.cells].mean(axis=0), 1.0)
+        modes = find_modes(shares[region.cells].mean(axis=0), centers, _OPTIONS)
+        options.append([kept, *(m for m in modes if m.probability >= _LEAST_PROBABILITY)])
+    areas = [len(region.cells) / len(small) for region in regions]
+    results = []
+    for choices in combine(options, areas, n):
+        parts = []
+        for region, modes, choice in zip(regions, options, choices, strict=True):
+            cells = _enlarged_cells(region.places, grid_hw, full_hw)
+            moved = seen.guess.reshape(-1, 2)[cells] + (modes[choice].ab - modes[0].ab)
+            parts.append(Observed(cells, np.asarray(moved, np.float32)))
+        observed = merge(parts) if any(choices) else None
+        chroma = seen.chroma(observed)
+        results.append(image.to_result(image.colored(chroma, saturation=saturation)))
+    return results
+
+
+def _check_count(n: Any) -> None:
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise OptionError(f"n must be a whole number of 1 or more, got {n!r}")
+
+
+def _hex_color(lightness: float, ab: Float32Array) -> str:
+    bgr = bgr_from_lab(np.array([lightness], np.float32), ab[np.newaxis])[:, 0]
+    blue, green, red = np.rint(bgr * 255).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _chroma_of(source: SourceImage, grid_hw: tuple[int, int]) -> tuple[Float32Array, Any]:
+    """Return the ab of a colour image at another size, and the flat cells that can be seen."""
+    pixels = source.pixels
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    small = resize_pixels(pixels, grid_hw).reshape(*grid_hw, channels)
+    highest = 1.0 if small.dtype.kind == "f" else float(np.iinfo(small.dtype).max)
+    values = np.clip(small.astype(np.float32) / np.float32(highest), 0, 1)
+    if channels == 1 or not (values[..., :3] != values[..., :1]).any():
+        raise ImageError(f"reference {source.name} is grey: it has no colours to be taken")
+    bgr = values[..., :3] if source.order == "bgr" else values[..., 2::-1]
+    visible = values[..., 3] >= 0.95 if channels == 4 else np.ones(grid_hw, bool)
+    if not visible.any():
+        raise ImageError(f"reference {source.name} is all transparent")
+    return ab_from_bgr(np.ascontiguousarray(bgr)), np.flatnonzero(visible)
+
+
+def resize_pixels(pixels: AnyArray, shape_hw: tuple[int, int]) -> AnyArray:
+    """An image at another size, of the same dtype."""
+    dtype = pixels.dtype.newbyteorder("=")
+    work = np.float32 if dtype == np.float16 else dtype
+    shrinks = shape_hw[0] <= pixels.shape[0] and shape_hw[1] <= pixels.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(pixels, work), shape_hw[::-1], interpolation=way)
+    return np.asarray(resized, dtype)
+
+
+def _enlarged_cells(cells: AnyArray, grid_hw: Sequence[int], full_hw: Sequence[int]) -> Any:
+    """The cells of a larger grid in whose area the middles of a grid's cells are."""
+    rows, columns = np.divmod(cells, grid_hw[1])
+    rows = ((rows + 0.5) * full_hw[0] / grid_hw[0]).astype(np.intp)
+    columns = ((columns + 0.5) * full_hw[1] / grid_hw[1]).astype(np.intp)
+    return rows * full_hw[1] + columns

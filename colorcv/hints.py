@@ -1,0 +1,193 @@
+"""`Hint` and stroke layers: what the person says of an image's colours, at the network's size."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from ._typing import AnyArray, Float32Array, StrPath
+from .color.lab import ab_from_bgr
+from .color.names import parse_color
+from .errors import ImageError, OptionError
+from .image.inputs import load_image
+
+__all__ = ["Hint", "Hints", "Observed", "observe"]
+
+_STROKE_PIXELS = 1 << 20  # of a stroke layer, looked at together
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A colour at a place of an image.
+
+    Parameters
+    ----------
+    x, y : float
+        Column and row of the upright image, in pixels from its top left.
+    color : str or three numbers
+        ``"#rrggbb"``, a CSS colour name, or three numbers in 0..255 in the `order` of the call
+        that takes the hint. Only its a* and b* count: the lightness stays the image's. A grey
+        says that the place stays grey.
+    radius : float
+        In pixels: the colour holds in a disc of this radius. 0 is one place.
+
+    Raises
+    ------
+    OptionError
+        The colour is not one, or the radius is not a finite number of 0 or more.
+
+    Examples
+    --------
+    >>> Hint(120, 40, "forestgreen", radius=6)
+    Hint(x=120, y=40, color='forestgreen', radius=6)
+    """
+
+    x: float
+    y: float
+    color: str | Sequence[float]
+    radius: float = 0
+
+    def __post_init__(self) -> None:
+        parse_color(self.color)
+        for name in ("x", "y", "radius"):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float, np.integer, np.floating))
+            if not is_number or isinstance(value, bool) or not math.isfinite(value):
+                raise OptionError(f"a hint's {name} must be a finite number, got {value!r}")
+        if self.radius < 0:
+            raise OptionError(f"a hint's radius must be 0 or more, got {self.radius!r}")
+
+
+Hints: TypeAlias = Union["Sequence[Hint]", AnyArray, StrPath]
+
+
+class Observed(NamedTuple):
+    """Colours at cells of an image that is reduced to the network's input size."""
+
+    cells: npt.NDArray[np.intp]  # (N,): row * columns + column
+    ab: Float32Array  # (N, 2)
+
+
+def observe(
+    hints: Hints, shape_hw: tuple[int, int], grid_hw: tuple[int, int], order: str
+) -> Observed:
+    """Bring hints to the network's input size.
+
+    Parameters
+    ----------
+    hints : sequence of Hint, (H, W, 4) array, or path
+        A stroke layer is opaque where the person painted; its size is the image's or has its
+        aspect ratio (one pixel of rounding is allowed).
+    shape_hw, grid_hw : (int, int)
+        Rows and columns of the image and of the network's input.
+    order : {"bgr", "rgb"}
+        Order of three numbers, and of a stroke layer's channels.
+
+    Raises
+    ------
+    ImageError
+        A hint is outside of the image, or a stroke layer has another shape.
+    OptionError
+        Something else than hints was given.
+    """
+    if isinstance(hints, (str, os.PathLike, np.ndarray)):
+        return _observe_strokes(hints, shape_hw, grid_hw, order)
+    if isinstance(hints, Hint) or not isinstance(hints, Sequence):
+        advice = " (pass a list of them)" if isinstance(hints, Hint) else ""
+        raise OptionError(
+            "hints must be a list of colorcv.Hint, an (H, W, 4) stroke layer or the path of one, "
+            f"got {type(hints).__name__}{advice}"
+        )
+    parts = [_observe_hint(hint, shape_hw, grid_hw, order) for hint in hints]
+    return merge(parts)
+
+
+def merge(parts: Sequence[Observed]) -> Observed:
+    """Return the observations of all parts."""
+    if not parts:
+        return Observed(np.zeros(0, np.intp), np.zeros((0, 2), np.float32))
+    return Observed(
+        np.concatenate([part.cells for part in parts]), np.concatenate([part.ab for part in parts])
+    )
+
+
+def _observe_hint(
+    hint: Any, shape_hw: tuple[int, int], grid_hw: tuple[int, int], order: str
+) -> Observed:
+    if not isinstance(hint, Hint):
+        raise OptionError(f"hints must hold colorcv.Hint objects, got {type(hint).__name__}")
+    row, column = cell_of(hint.x, hint.y, shape_hw, grid_hw)
+    rows, columns = np.array([row]), np.array([column])
+    if hint.radius > 0:
+        # Cells whose middle is in the disc, measured in the image's pixels.
+        (height, width), (grid_height, grid_width) = shape_hw, grid_hw
+        middle_y = (np.arange(grid_height) + 0.5) * (height / grid_height) - 0.5 - hint.y
+        middle_x = (np.arange(grid_width) + 0.5) * (width / grid_width) - 0.5 - hint.x
+        inside = middle_y[:, np.newaxis] ** 2 + middle_x**2 <= hint.radius**2
+        inside[row, column] = True
+        rows, columns = np.nonzero(inside)
+    ab = ab_from_bgr(np.array([parse_color(hint.color, order=order)], np.float32))
+    return Observed(rows * grid_hw[1] + columns, np.repeat(ab, len(rows), axis=0))
+
+
+def cell_of(
+    x: float, y: float, shape_hw: tuple[int, int], grid_hw: tuple[int, int]
+) -> tuple[int, int]:
+    """Return row and column of the cell that holds a pixel; ImageError if it is outside."""
+    (height, width), (grid_height, grid_width) = shape_hw, grid_hw
+    if not (0 <= x < width and 0 <= y < height):
+        raise ImageError(
+            f"({x:g}, {y:g}) is outside of the image, which has {width}x{height} pixels "
+            f"(x in 0..{width - 1}, y in 0..{height - 1})"
+        )
+    # A position between two pixels' middles belongs to the nearer one.
+    column = int((math.floor(x) + 0.5) * grid_width / width)
+    row = int((math.floor(y) + 0.5) * grid_height / height)
+    return row, column
+
+
+def _observe_strokes(
+    layer: AnyArray | StrPath, shape_hw: tuple[int, int], grid_hw: tuple[int, int], order: str
+) -> Observed:
+    pixels = load_image(layer, order).pixels
+    height, width = pixels.shape[:2]
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
+        raise ImageError(
+            f"a stroke layer has colour and transparency, (H, W, 4); got shape {pixels.shape}"
+        )
+    full_height, full_width = shape_hw
+    is_same_ratio = (
+        abs(width * full_height / full_width - height) <= 1
+        or abs(height * full_width / full_height - width) <= 1
+    )
+    if not is_same_ratio:
+        raise ImageError(
+            f"the stroke layer has {width}x{height} pixels and the image {full_width}x"
+            f"{full_height}: it must have the image's size or aspect ratio"
+        )
+    highest = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    cells = grid_hw[0] * grid_hw[1]
+    counts = np.zeros(cells)
+    sums = np.zeros((2, cells))
+    columns_of = ((np.arange(width) + 0.5) * (grid_hw[1] / width)).astype(np.intp)
+    rows_of = ((np.arange(height) + 0.5) * (grid_hw[0] / height)).astype(np.intp)
+    step = max(1, _STROKE_PIXELS // width)
+    for first in range(0, height, step):
+        strip = pixels[first : first + step]
+        rows, columns = np.nonzero(strip[..., 3] >= 0.5 * highest)
+        if not len(rows):
+            continue
+        colors = strip[rows, columns, :3].astype(np.float32) / np.float32(highest)
+        ab = ab_from_bgr(colors if order == "bgr" else colors[:, ::-1])
+        at = rows_of[rows + first] * grid_hw[1] + columns_of[columns]
+        counts += np.bincount(at, minlength=cells)
+        for total, values in zip(sums, ab.T, strict=True):
+            total += np.bincount(at, values, cells)
+    painted = np.flatnonzero(counts)
+    return Observed(painted, (sums[:, painted] / counts[painted]).T.astype(np.float32))

@@ -1,0 +1,200 @@
+"""`EditSession`: one image, whose hints come and go."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ._typing import AnyArray, Float32Array
+from .editing import (
+    Reference,
+    Steerable,
+    SteeredImage,
+    check_strength,
+    prepare_reference,
+    resize_pixels,
+    suggest,
+)
+from .errors import OptionError
+from .hints import Hint, Observed, merge, observe
+from .image.source import SourceImage
+from .image.validation import check_saturation
+from .suggestions import Suggestion
+
+__all__ = ["EditSession"]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a session's result depends on."""
+
+    entries: tuple[tuple[int, Hint | Observed], ...] = ()
+    reference: Reference | None = None
+    strength: float = 1.0
+
+
+class EditSession:
+    """One image being edited: hints come and go, and each state can be rendered at any size.
+
+    Made by `Colorizer.session`. It keeps what the network sees of the image (20 MB for lite, 53 MB
+    for zhang2016), so that a change costs no run of the network. It may be shared by threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from colorcv import Colorizer, Hint
+    >>> session = Colorizer("lite", device="cpu").session(np.full((60, 80), 128, np.uint8))
+    >>> key = session.add(Hint(40, 30, "seagreen", radius=5))
+    >>> session.render(max_side=40).shape
+    (30, 40, 3)
+    >>> session.undo(), len(session.hints)
+    (True, 0)
+    """
+
+    def __init__(self, colorizer: Steerable, image: Any, *, order: str = "bgr") -> None:
+        self._colorizer = colorizer
+        self._image = SourceImage(image, order=order)
+        self._seen = SteeredImage(colorizer, self._image.lightness_at(colorizer.input_hw))
+        self._lock = threading.RLock()
+        self._state = _State()
+        self._undone: list[_State] = []
+        self._done: list[_State] = []
+        self._next_key = 1
+        self._chroma: tuple[_State, Float32Array] | None = None
+        self._preview: tuple[int, SourceImage] | None = None
+
+    @property
+    def shape_hw(self) -> tuple[int, int]:
+        """Rows and columns of the upright image: hints are in its pixels."""
+        return self._image.shape_hw
+
+    @property
+    def hints(self) -> dict[int, Hint | None]:
+        """The hints in effect by their keys, in the order they came; None for a stroke layer."""
+        return {
+            key: entry if isinstance(entry, Hint) else None for key, entry in self._state.entries
+        }
+
+    def add(self, hint: Hint | AnyArray | str | os.PathLike[str]) -> int:
+        """Add a hint or a stroke layer and return its key.
+
+        Parameters
+        ----------
+        hint : Hint, (H, W, 4) array, or path
+            As for `colorcv.colorize`; a stroke layer may be of a preview's size.
+
+        Raises
+        ------
+        ImageError
+            The hint is outside of the image, or the stroke layer of another shape.
+        """
+        observed = self._observe([hint] if isinstance(hint, Hint) else hint)
+        with self._lock:
+            key = self._next_key
+            self._next_key += 1
+            entry = hint if isinstance(hint, Hint) else observed
+            self._change(entries=(*self._state.entries, (key, entry)))
+            return key
+
+    def remove(self, key: int) -> None:
+        """Remove a hint by the key that `add` returned; OptionError if there is none."""
+        with self._lock:
+            kept = tuple(entry for entry in self._state.entries if entry[0] != key)
+            if len(kept) == len(self._state.entries):
+                keys = ", ".join(map(str, self.hints)) or "none"
+                raise OptionError(f"no hint has the key {key!r} (keys: {keys})")
+            self._change(entries=kept)
+
+    def clear(self) -> None:
+        """Remove all hints; `undo` brings them back."""
+        with self._lock:
+            if self._state.entries:
+                self._change(entries=())
+
+    def set_reference(self, reference: Any, *, strength: float = 1.0) -> None:
+        """Take colours from these images (as `colorcv.colorize` does), or with None from none."""
+        check_strength(strength)
+        prepared = prepare_reference(self._colorizer, reference, self._image.order)
+        with self._lock:
+            self._change(reference=prepared, strength=strength)
+
+    def undo(self) -> bool:
+        """Take the last change back; return False if there is none."""
+        with self._lock:
+            return self._step(self._done, self._undone)
+
+    def redo(self) -> bool:
+        """Make the change again that was last undone; return False if there is none."""
+        with self._lock:
+            return self._step(self._undone, self._done)
+
+    def suggest(self, x: float, y: float, n: int = 5) -> list[Suggestion]:
+        """Return plausible colours of a place, as `Colorizer.suggest` does."""
+        return suggest(self._colorizer, self._seen, self.shape_hw, x, y, n)
+
+    def render(self, *, max_side: int | None = None, saturation: float = 1.0) -> Any:
+        """Colour the image with the hints in effect.
+
+        Parameters
+        ----------
+        max_side : int, optional
+            Reduce the image so that its longer side has at most so many pixels: for a preview.
+            The last such size is kept.
+        saturation : float, 0..10
+            Factor on all chroma, that of the hints too.
+
+        Returns
+        -------
+        array or PIL.Image.Image
+            As `colorcv.colorize` returns it; with `max_side` always an array.
+        """
+        check_saturation(saturation)
+        with self._lock:
+            state = self._state
+            if self._chroma is None or self._chroma[0] is not state:
+                self._chroma = state, self._steer(state)
+            chroma = self._chroma[1]
+            image = self._image if max_side is None else self._reduced(max_side)
+        colored = image.colored(chroma, saturation=saturation)
+        return colored if max_side is not None else image.to_result(colored)
+
+    def _observe(self, hints: Any) -> Observed:
+        grid_hw = self._colorizer.input_hw
+        return observe(hints, self.shape_hw, grid_hw, self._image.order)
+
+    def _steer(self, state: _State) -> Float32Array:
+        parts = [
+            self._observe([entry]) if isinstance(entry, Hint) else entry
+            for _, entry in state.entries
+        ]
+        return self._seen.chroma(merge(parts), state.reference, state.strength)
+
+    def _change(self, **changes: Any) -> None:
+        self._done.append(self._state)
+        self._undone.clear()
+        self._state = replace(self._state, **changes)
+
+    def _step(self, source: list[_State], target: list[_State]) -> bool:
+        if not source:
+            return False
+        target.append(self._state)
+        self._state = source.pop()
+        return True
+
+    def _reduced(self, max_side: int) -> SourceImage:
+        is_count = isinstance(max_side, (int, np.integer)) and not isinstance(max_side, bool)
+        if not is_count or max_side < 1:
+            raise OptionError(f"max_side must be a whole number of 1 or more, got {max_side!r}")
+        height, width = self.shape_hw
+        if max_side >= max(height, width):
+            return SourceImage(self._image.pixels, order=self._image.order)
+        if self._preview is None or self._preview[0] != max_side:
+            scale = max_side / max(height, width)
+            size_hw = max(1, round(height * scale)), max(1, round(width * scale))
+            pixels = resize_pixels(self._image.pixels, size_hw)
+            self._preview = max_side, SourceImage(pixels, order=self._image.order)
+        return self._preview[1]
