@@ -1,1 +1,1 @@
-"""Inputs made to break what reads files: `python -m tests.fuzz.run TARGET COUNT`."""
+"""Fuzzers of the code that reads files: `python -m tests.fuzz.run TARGET COUNT`."""

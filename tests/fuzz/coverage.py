@@ -1,4 +1,4 @@
-"""The same targets, steered by atheris towards lines that no input has reached before."""
+"""Coverage-guided fuzzing of the same targets with atheris."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["steer"]
+__all__ = ["run_guided"]
 
 
-def steer(name: str, count: int, seed: int) -> int:
-    """Run `count` inputs; libFuzzer writes what it finds to the folder it runs in and exits."""
+def run_guided(name: str, count: int, seed: int) -> int:
+    """Run `count` inputs; libFuzzer writes a finding to the current folder and exits."""
     import atheris
 
     from tests.fuzz.run import run_input
@@ -27,19 +27,19 @@ def steer(name: str, count: int, seed: int) -> int:
     def test(data: bytes) -> None:
         path.write_bytes(data)
         _, problem = run_input(target, path)
-        # Compiled with counters, the code is several times slower: only the hopeless counts.
+        # Instrumented code is several times slower, so that its times are not findings.
         if problem and not problem.endswith(" s"):
             raise AssertionError(problem)
 
-    def mutate(data: bytes, most: int, number: int) -> bytes:
-        """What libFuzzer makes of it, or one of our own, which keep to the format."""
-        rng = random.Random(number)
-        if target.change is None or rng.random() < 0.2:
-            return atheris.Mutate(data, most)
+    def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+        """Mutate with libFuzzer, or with the target's own mutation, which keeps the format."""
+        rng = random.Random(seed)
+        if target.mutate is None or rng.random() < 0.2:
+            return atheris.Mutate(data, max_size)
         try:
-            return target.change(rng, data)[:most]
+            return target.mutate(rng, data)[:max_size]
         except (IndexError, ValueError):  # no longer in the format
-            return atheris.Mutate(data, most)
+            return atheris.Mutate(data, max_size)
 
     corpus = folder / "corpus"
     corpus.mkdir()
@@ -53,7 +53,7 @@ def steer(name: str, count: int, seed: int) -> int:
 
 
 def _instrument(atheris, name: str) -> None:  # type: ignore[no-untyped-def]
-    """Give every function of a module counters, also where it has been imported already."""
+    """Add coverage counters to every function of a module that is imported already."""
     module = sys.modules[name]
     for owner in (module, *(v for v in vars(module).values() if isinstance(v, type))):
         for value in list(vars(owner).values()):

@@ -1,4 +1,4 @@
-"""Small picture files of every kind that OpenCV reads, to be damaged."""
+"""Small image files of every kind that OpenCV reads, as seeds of mutations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["bombs", "corpus", "png"]
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """Pictures that are right, at most a few kB each."""
+    """Return valid files of at most a few kB each."""
     rng = np.random.default_rng(0)
     grey = cv2.GaussianBlur(rng.integers(0, 256, (64, 71), np.uint8), (0, 0), 9)
     grey = cv2.normalize(grey, None, 0, 255, cv2.NORM_MINMAX)
@@ -24,8 +24,8 @@ def corpus() -> tuple[bytes, ...]:
     alpha = cv2.merge([color, grey])
     deep = np.asarray(color, np.uint16) * 257
     files = [
-        cv2.imencode(suffix, picture)[1].tobytes()
-        for suffixes, picture in (
+        cv2.imencode(suffix, pixels)[1].tobytes()
+        for suffixes, pixels in (
             ((".png", ".jpg", ".bmp", ".tif", ".webp", ".pgm", ".jp2", ".ras"), grey),
             ((".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm", ".avif", ".ras"), color),
             ((".png", ".tif", ".webp"), alpha),
@@ -62,7 +62,7 @@ def corpus() -> tuple[bytes, ...]:
 
 
 def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
-    """A PNG whose header says one thing and whose packed rows may hold another."""
+    """Return a PNG whose rows need not match its header."""
     parts = (
         (b"IHDR", struct.pack(">LLBBBBB", width, height, depth, color, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows, 9)),
@@ -76,7 +76,7 @@ def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
 
 
 def bombs(side: int) -> dict[str, bytes]:
-    """Headers that promise `side` x `side` pixels, with next to nothing behind them."""
+    """Return files whose headers claim `side` x `side` pixels, with almost no data."""
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", 8)
     strips = ((256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8),
               (278, 4, side), (279, 4, 100))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Protobuf messages as trees that can be changed and written again, with lengths that can lie."""
+"""Mutations of protobuf messages: parsed to a tree, changed, and written with wrong lengths."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import random
 import struct
 from dataclasses import dataclass
 
-from tests.fuzz.mutate import NUMBERS, changed_bytes
+from tests.fuzz.mutate import NUMBERS, mutate_bytes
 
-__all__ = ["changed_message", "varint"]
+__all__ = ["mutate_message", "varint"]
 
-_LIES = 0.02  # of the lengths that are written
+_WRONG_LENGTHS = 0.02  # share of the lengths
 
 
 @dataclass
@@ -22,42 +22,42 @@ class Node:
     value: int | bytes | list[Node]
 
 
-def changed_message(rng: random.Random, data: bytes, nested: dict[int, dict]) -> bytes:
-    """Change a well-formed message a little; `nested` says which fields are messages."""
+def mutate_message(rng: random.Random, data: bytes, nested: dict[int, dict]) -> bytes:
+    """Mutate a well-formed message; `nested` says which fields are messages."""
     if rng.random() < 0.15:
-        return changed_bytes(rng, data)
-    nodes = _parsed(data, nested)
+        return mutate_bytes(rng, data)
+    nodes = _parse(data, nested)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         _change(rng, nodes)
-    out = _written(rng, nodes, _LIES if rng.random() < 0.3 else 0)
-    return changed_bytes(rng, out) if rng.random() < 0.05 else out
+    out = _write(rng, nodes, _WRONG_LENGTHS if rng.random() < 0.3 else 0)
+    return mutate_bytes(rng, out) if rng.random() < 0.05 else out
 
 
 def _change(rng: random.Random, nodes: list[Node]) -> None:
-    holder = nodes
-    while holder:
-        node = rng.choice(holder)
+    siblings = nodes
+    while siblings:
+        node = rng.choice(siblings)
         if isinstance(node.value, list) and node.value and rng.random() < 0.9:
-            holder = node.value
+            siblings = node.value
         else:
             break
-    if not holder:
-        holder.append(Node(rng.randrange(1, 20), 0, rng.choice(NUMBERS)))
+    if not siblings:
+        siblings.append(Node(rng.randrange(1, 20), 0, rng.choice(NUMBERS)))
         return
-    at = rng.randrange(len(holder))
-    node = holder[at]
+    at = rng.randrange(len(siblings))
+    node = siblings[at]
     match rng.randrange(8):
         case 0:
             node.number = rng.choice((0, 1, 2, 4, 5, 7, 8, 10, 12, 100, node.number + 1, 1 << 29))
         case 1:
             _change_kind(rng, node)
         case 2:
-            del holder[at]
+            del siblings[at]
         case 3:
-            holder[at:at] = [Node(node.number, node.kind, node.value)] * rng.choice((1, 2, 70))
+            siblings[at:at] = [Node(node.number, node.kind, node.value)] * rng.choice((1, 2, 70))
         case 4:
-            other = rng.randrange(len(holder))
-            holder[at], holder[other] = holder[other], holder[at]
+            other = rng.randrange(len(siblings))
+            siblings[at], siblings[other] = siblings[other], siblings[at]
         case _:
             _change_value(rng, node)
 
@@ -87,7 +87,7 @@ def _change_value(rng: random.Random, node: Node) -> None:
                 node.value[:at] + values + node.value[at + size :],
                 values * (len(node.value) // size),
                 node.value[:at],
-                changed_bytes(rng, node.value),
+                mutate_bytes(rng, node.value),
             )
         )
         if node.kind in (1, 5):
@@ -96,7 +96,7 @@ def _change_value(rng: random.Random, node: Node) -> None:
         rng.shuffle(node.value)
 
 
-def _parsed(data: bytes, nested: dict[int, dict]) -> list[Node]:
+def _parse(data: bytes, nested: dict[int, dict]) -> list[Node]:
     nodes = []
     at = 0
     while at < len(data):
@@ -112,21 +112,21 @@ def _parsed(data: bytes, nested: dict[int, dict]) -> list[Node]:
         content = data[at : at + size]
         at += size
         inside = kind == 2 and number in nested
-        nodes.append(Node(number, kind, _parsed(content, nested[number]) if inside else content))
+        nodes.append(Node(number, kind, _parse(content, nested[number]) if inside else content))
     return nodes
 
 
-def _written(rng: random.Random, nodes: list[Node], lies: float) -> bytes:
+def _write(rng: random.Random, nodes: list[Node], wrong: float) -> bytes:
     out = b""
     for node in nodes:
         out += varint(node.number << 3 | node.kind)
         if isinstance(node.value, int):
             out += varint(node.value)
             continue
-        content = _written(rng, node.value, lies) if isinstance(node.value, list) else node.value
+        content = _write(rng, node.value, wrong) if isinstance(node.value, list) else node.value
         if node.kind == 2:
-            lie = lies and rng.random() < lies
-            out += varint(rng.choice((*NUMBERS, len(content) + 1)) if lie else len(content))
+            is_wrong = rng.random() < wrong
+            out += varint(rng.choice((*NUMBERS, len(content) + 1)) if is_wrong else len(content))
         out += content
     return out
 

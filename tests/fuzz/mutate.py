@@ -1,13 +1,13 @@
-"""Changes to bytes and to protobuf text: what they are, they mostly stay, and a little is wrong."""
+"""Mutations of bytes and of protobuf text that mostly keep the format."""
 
 from __future__ import annotations
 
 import random
 import re
 
-__all__ = ["NUMBERS", "changed_bytes", "changed_text"]
+__all__ = ["NUMBERS", "mutate_bytes", "mutate_text"]
 
-# Where arithmetic on sizes, signs and types goes wrong.
+# Around powers of two, where arithmetic on sizes, signs and types overflows.
 NUMBERS = sorted(
     {sign * ((1 << power) + step) for power in (0, 1, 7, 8, 15, 16, 24, 31, 32, 33, 63, 64)
      for step in (-1, 0, 1) for sign in (1, -1)}
@@ -30,8 +30,8 @@ _VALUES = (
 )
 
 
-def changed_bytes(rng: random.Random, data: bytes) -> bytes:
-    """Flip, overwrite, insert, repeat, take out or cut off some bytes."""
+def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
+    """Flip, overwrite, insert, repeat, delete, copy or truncate some bytes."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4, 8))):
         at = rng.randrange(len(out) + 1)
@@ -59,8 +59,8 @@ def changed_bytes(rng: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
-def changed_text(rng: random.Random, text: str) -> str:
-    """Change some tokens of a prototxt, or its layers as wholes."""
+def mutate_text(rng: random.Random, text: str) -> str:
+    """Mutate tokens of a prototxt, or move, repeat and delete whole layers."""
     if rng.random() < 0.3:
         layers = [f"layer {part}" for part in _LAYER.split(text)[1:]]
         for _ in range(rng.choice((1, 1, 2))):
@@ -73,15 +73,15 @@ def changed_text(rng: random.Random, text: str) -> str:
                 case 2:
                     layers[at], layers[to] = layers[to], layers[at]
                 case 3:
-                    layers[at] = _changed_tokens(rng, layers[at])
+                    layers[at] = _mutate_tokens(rng, layers[at])
         text = "".join(layers)
         if rng.random() < 0.5:
             return text
-    return _changed_tokens(rng, text) if rng.random() < 0.4 else _changed_meaning(rng, text)
+    return _mutate_tokens(rng, text) if rng.random() < 0.4 else _mutate_values(rng, text)
 
 
-def _changed_meaning(rng: random.Random, text: str) -> str:
-    """Change numbers, exchange names, add fields: it stays protobuf text."""
+def _mutate_values(rng: random.Random, text: str) -> str:
+    """Change numbers, swap names, add fields; the result is still protobuf text."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         kind = rng.randrange(4)
         pattern = (r"\b\d+(?:\.\d+)?", r'"\w+"', r"\{", r"\w+: [\w.\"]+")[kind]
@@ -98,7 +98,7 @@ def _changed_meaning(rng: random.Random, text: str) -> str:
     return text
 
 
-def _changed_tokens(rng: random.Random, text: str) -> str:
+def _mutate_tokens(rng: random.Random, text: str) -> str:
     tokens = _TOKEN.findall(text)
     solid = [at for at, token in enumerate(tokens) if not token.isspace()]
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):

@@ -1,9 +1,9 @@
 """Run a target on many inputs: `python -m tests.fuzz.run TARGET COUNT [--seed S] [--coverage]`.
 
-Each input gets its own random numbers from the seed and its place in the row, so that any of them
-can be made again. It runs in a child process: one that kills the process is found too. What is
-found lies in `fuzz-findings/`; exit code 1 says that there is something. `--coverage` lets atheris
-(pip install atheris) steer by the lines that are reached, from the same mutations.
+The random numbers of an input come from the seed and its index, so that each can be made again.
+Inputs run in a child process, so that one that kills the process is found too. Findings are written
+to `fuzz-findings/` and make the exit code 1. `--coverage` is guided by atheris (pip install
+atheris), with the same mutations.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from tests.fuzz.targets import TARGETS, Target
 
 __all__ = ["Result", "run_input", "run_inputs"]
 
-MEMORY_MB, SECONDS, GIVE_UP_S = 64, 1.0, 20
-FOUND = Path("fuzz-findings")
+MAX_MEMORY_MB = 50  # above the peak so far, and above the size of the file
+MAX_S = 1.0  # of CPU time
+TIMEOUT_S = 20  # of CPU time, after which the child is killed
+FINDINGS = Path("fuzz-findings")
 
 Result = dict[str, Any]
-NOTHING: Result = {"tried": 0, "taken": 0, "slowest_s": 0.0, "grown_mb": 0.0}
+EMPTY_RESULT: Result = {"tried": 0, "accepted": 0, "slowest_s": 0.0, "grown_mb": 0.0}
 
 
 def run_input(target: Target, path: Path) -> tuple[bool, str]:
-    """Run one input; say whether it was taken, and what is wrong with what came of it."""
+    """Run one input; return whether it was accepted, and what is wrong, or an empty string."""
     before = _peak_mb()
     start = time.process_time()
-    taken, problem = False, ""
+    accepted, problem = False, ""
     try:
         target.run(path)
-        taken = True
+        accepted = True
     except target.allowed as err:
         if not str(err).strip():
             problem = "an error without a message"
@@ -47,38 +49,38 @@ def run_input(target: Target, path: Path) -> tuple[bool, str]:
         problem = traceback.format_exc(limit=-4)
     seconds = time.process_time() - start
     grown = _peak_mb() - before
-    if not problem and seconds > SECONDS:
+    if not problem and seconds > MAX_S:
         problem = f"{seconds:.1f} s"
-    if not problem and grown > MEMORY_MB + path.stat().st_size / 1e6:
+    if not problem and grown > MAX_MEMORY_MB + path.stat().st_size / 1e6:
         problem = f"{grown:.0f} MB more than before"
-    return taken, problem
+    return accepted, problem
 
 
 def run_inputs(
-    name: str, seed: int, first: int, stop: int, folder: Path, *, give_up_s: float = 0
+    name: str, seed: int, first: int, stop: int, folder: Path, *, timeout_s: float = 0
 ) -> Result:
-    """Try inputs `first` to `stop`; one that takes `give_up_s` of CPU time ends the process."""
+    """Run inputs `first` to `stop`; one that takes `timeout_s` of CPU time ends the process."""
     target = TARGETS[name]
     path = folder / "input"
     (folder / "index").write_text(str(first))
     path.write_bytes(b"")
-    result: Result = {**NOTHING, "findings": []}
+    result: Result = {**EMPTY_RESULT, "findings": []}
     peak = 0.0
     for index in range(first, stop):
         data = target.make(random.Random(f"{seed}/{index}"))
         path.write_bytes(data)
         (folder / "index").write_text(str(index))
-        if give_up_s:
-            signal.setitimer(signal.ITIMER_VIRTUAL, give_up_s)
+        if timeout_s:
+            signal.setitimer(signal.ITIMER_VIRTUAL, timeout_s)
         start = time.process_time()
-        taken, problem = run_input(target, path)
+        accepted, problem = run_input(target, path)
         result["slowest_s"] = max(result["slowest_s"], time.process_time() - start)
-        peak = peak or _peak_mb()  # with all that is loaded at the first input
+        peak = peak or _peak_mb()  # after the first input has imported everything
         result["grown_mb"] = round(_peak_mb() - peak, 1)
         result["tried"] += 1
-        result["taken"] += taken
+        result["accepted"] += accepted
         if problem:
-            result["findings"].append(_keep(name, seed, index, data, problem))
+            result["findings"].append(_save_finding(name, seed, index, data, problem))
             if len(result["findings"]) >= 20:
                 break
     return result
@@ -92,9 +94,9 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _keep(name: str, seed: int, index: int, data: bytes, problem: str) -> str:
-    FOUND.mkdir(exist_ok=True)
-    path = FOUND / f"{name}-{seed}-{index}"
+def _save_finding(name: str, seed: int, index: int, data: bytes, problem: str) -> str:
+    FINDINGS.mkdir(exist_ok=True)
+    path = FINDINGS / f"{name}-{seed}-{index}"
     path.write_bytes(data)
     path.with_suffix(".txt").write_text(problem)
     return f"{path}: {problem.strip().splitlines()[-1]}"
@@ -102,21 +104,21 @@ def _keep(name: str, seed: int, index: int, data: bytes, problem: str) -> str:
 
 def _child(name: str, seed: int, first: int, stop: int, folder: Path) -> None:
     warnings.simplefilter("error")
-    result = run_inputs(name, seed, first, stop, folder, give_up_s=GIVE_UP_S)
+    result = run_inputs(name, seed, first, stop, folder, timeout_s=TIMEOUT_S)
     sys.stdout.write(json.dumps(result))
 
 
-def _all(name: str, seed: int, count: int, block: int) -> Result:
-    total: Result = {**NOTHING, "findings": []}
+def _run_in_children(name: str, seed: int, count: int, block: int) -> Result:
+    total: Result = {**EMPTY_RESULT, "findings": []}
     started = time.monotonic()
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         first = 0
         while first < count:
             stop = min(count, first + block)
-            again = [sys.executable, "-m", "tests.fuzz.run", name, str(stop)]
+            command = [sys.executable, "-m", "tests.fuzz.run", name, str(stop)]
             child = subprocess.run(
-                [*again, "--seed", str(seed), "--child", str(first), folder],
+                [*command, "--seed", str(seed), "--child", str(first), folder],
                 capture_output=True,
                 check=False,
             )
@@ -125,20 +127,22 @@ def _all(name: str, seed: int, count: int, block: int) -> Result:
             if child.returncode:
                 stop = int((Path(folder) / "index").read_text()) + 1
                 data = (Path(folder) / "input").read_bytes()
-                why = f"the process died: {child.returncode}\n"
-                why += child.stderr.decode(errors="replace")[-2000:] + f"\ndied {child.returncode}"
-                total["findings"].append(_keep(name, seed, stop - 1, data, why))
+                reason = f"the process died: {child.returncode}\n"
+                reason += (
+                    child.stderr.decode(errors="replace")[-2000:] + f"\ndied {child.returncode}"
+                )
+                total["findings"].append(_save_finding(name, seed, stop - 1, data, reason))
                 total["tried"] += stop - first
             else:
                 part = json.loads(child.stdout)
-                for key in ("tried", "taken", "findings"):
+                for key in ("tried", "accepted", "findings"):
                     total[key] += part[key]
                 for key in ("slowest_s", "grown_mb"):
                     total[key] = max(total[key], part[key])
             first = stop
             seconds = time.monotonic() - started
             sys.stdout.write(
-                f"{name}: {total['tried']} tried, {total['taken']} taken, slowest "
+                f"{name}: {total['tried']} tried, {total['accepted']} accepted, slowest "
                 f"{total['slowest_s']:.2f} s, +{total['grown_mb']:.0f} MB, "
                 f"{len(total['findings'])} findings, {seconds:.0f} s\n"
             )
@@ -153,18 +157,18 @@ def main() -> int:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--block", type=int, default=50_000, help="inputs for each process")
-    parser.add_argument("--coverage", action="store_true", help="steered by atheris")
+    parser.add_argument("--block", type=int, default=50_000, help="inputs per process")
+    parser.add_argument("--coverage", action="store_true", help="guided by atheris")
     parser.add_argument("--child", nargs=2, metavar=("FIRST", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         _child(given.target, given.seed, int(given.child[0]), given.count, Path(given.child[1]))
         return 0
     if given.coverage:
-        from tests.fuzz.coverage import steer
+        from tests.fuzz.coverage import run_guided
 
-        return steer(given.target, given.count, given.seed)
-    total = _all(given.target, given.seed, given.count, given.block)
+        return run_guided(given.target, given.count, given.seed)
+    total = _run_in_children(given.target, given.seed, given.count, given.block)
     sys.stdout.writelines(f"{line}\n" for line in total["findings"])
     return 1 if total["findings"] else 0
 

@@ -1,4 +1,4 @@
-"""What the mutations start from: small files that are right, and networks drawn at random."""
+"""Seeds of the mutations: small valid files, and random networks."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def tiny_weights() -> small.Weights:
 
 
 def random_network(rng: random.Random) -> tuple[str, small.Weights]:
-    """Draw a prototxt that the checks mostly let through, with weights that fit it.
+    """Draw a prototxt that mostly passes the checks, with matching weights.
 
-    Odd sizes, kernels larger than the picture, pads, groups, sums: what a file may ask of OpenCV.
+    It has odd sizes, kernels larger than the input, pads, groups and sums.
     """
     side = lambda: rng.choice((1, 2, 3, 7, 8, 16, 17, 24, 33))  # noqa: E731
     text = (
@@ -105,7 +105,7 @@ def _convolution(rng: random.Random, outputs: int, group: int) -> tuple[str, tup
 
 
 def _values(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers of some scale, at times of an outrageous one."""
+    """Return numbers of a random scale, sometimes an extreme one."""
     scale = rng.choice((0, 1, 1, 1, 1, 0.01, 100, 1e-30, 1e10, 3e37))
     values = np.random.default_rng(rng.getrandbits(32)).standard_normal(shape) * scale
     return np.clip(values, -3.4e38, 3.4e38).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Does memory stay where it was? `python -m tests.fuzz.soak KIND COUNT`.
+"""Soak test of memory: `python -m tests.fuzz.soak KIND COUNT`.
 
-small: pictures of all sizes up to 200 and all dtypes; large: 6 megapixels; frames: a film that
-has no end; built: Colorizers made and dropped. Exit code 1: more than 20 MB above the warm-up.
+small: images of all sizes up to 200 and all dtypes; large: 6 megapixels; frames: an endless video;
+built: Colorizers made and dropped. The exit code is 1 if memory ends more than 20 MB higher.
 
-With `--rounds N`, a round that ends higher is followed by another, N at most: allocators keep what
-was freed, for each thread, and reach their height after a while; a leak grows in every round.
+With `--rounds N`, a round that ends higher is followed by another, at most N. Allocators keep freed
+memory per thread and reach a plateau after a while; a leak grows in every round.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 
 import colorcv
 
-MOST_MB = 20
+MAX_GROWTH_MB = 20
 WARM_UP = {"small": 300, "large": 10, "frames": 500, "built": 5}
 
 
 def resident_mb() -> float:
-    """What this process has in memory now (Linux)."""
+    """Return the resident memory of this process (Linux)."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
@@ -36,10 +36,10 @@ def _small(colorizer: colorcv.Colorizer) -> Iterator[None]:
     dtypes = itertools.cycle((np.uint8, np.uint8, np.uint16, np.float32))
     for dtype in dtypes:
         shape = (*rng.integers(1, 200, 2), *((), (3,), (4,))[rng.integers(3)])
-        picture = rng.random(shape, np.float32)
+        image = rng.random(shape, np.float32)
         if dtype != np.float32:
-            picture *= np.iinfo(dtype).max
-        colorizer.colorize(picture.astype(dtype))
+            image *= np.iinfo(dtype).max
+        colorizer.colorize(image.astype(dtype))
         yield
 
 
@@ -47,8 +47,8 @@ def _large(colorizer: colorcv.Colorizer) -> Iterator[None]:
     rng = np.random.default_rng(0)
     base = rng.integers(0, 256, (2100, 3100), np.uint8)
     for row in itertools.cycle(range(100)):
-        picture = base[row : row + 2000, row : row + 3000]
-        colorizer.colorize(picture if row % 3 else np.dstack([picture] * 3))
+        image = base[row : row + 2000, row : row + 3000]
+        colorizer.colorize(image if row % 3 else np.dstack([image] * 3))
         yield
 
 
@@ -56,12 +56,13 @@ def _frames(colorizer: colorcv.Colorizer) -> Iterator[None]:
     base = np.random.default_rng(0).integers(0, 256, (40, 60), np.uint8)
     scene = np.kron(base, np.ones((12, 12), np.uint8))
 
-    def film() -> Iterator[np.ndarray]:
-        for at in itertools.count():
-            frame = scene[at % 200 : at % 200 + 240, at % 300 : at % 300 + 320]
-            yield 255 - frame if at // 997 % 2 else frame  # a cut at times
+    def endless() -> Iterator[np.ndarray]:
+        for index in itertools.count():
+            y, x = index % 200, index % 300
+            frame = scene[y : y + 240, x : x + 320]
+            yield 255 - frame if index // 997 % 2 else frame  # a cut every 997 frames
 
-    for _ in colorizer.frames(film()):
+    for _ in colorizer.frames(endless()):
         yield
 
 
@@ -73,21 +74,21 @@ def _built(colorizer: colorcv.Colorizer) -> Iterator[None]:
 
 
 def soak(kind: str, count: int, *, warm_up: int | None = None) -> Iterator[dict[str, float]]:
-    """Do the work `count` times after the warm-up, and again; megabytes before, after, at most."""
-    work = {"small": _small, "large": _large, "frames": _frames, "built": _built}[kind]
-    steps = work(colorcv.Colorizer("lite", device="cpu"))
+    """Yield MB before, after and at the peak of `count` steps, after the warm-up, and so on."""
+    steps_of = {"small": _small, "large": _large, "frames": _frames, "built": _built}[kind]
+    steps = steps_of(colorcv.Colorizer("lite", device="cpu"))
     for _ in itertools.islice(steps, WARM_UP[kind] if warm_up is None else warm_up):
         pass
     while True:
-        before = most = resident_mb()
+        before = peak = resident_mb()
         start = time.monotonic()
         for done in range(1, count + 1):
             next(steps)
             if done % max(1, count // 20) == 0:
-                most = max(most, resident_mb())
+                peak = max(peak, resident_mb())
         after = resident_mb()
         seconds = time.monotonic() - start
-        yield {"before": before, "after": after, "most": max(most, after), "seconds": seconds}
+        yield {"before": before, "after": after, "peak": max(peak, after), "seconds": seconds}
 
 
 def main() -> int:
@@ -101,10 +102,10 @@ def main() -> int:
     for found in itertools.islice(rounds, args.rounds):
         sys.stdout.write(
             f"{args.kind} {args.count}: {found['before']:.0f} MB before, "
-            f"{found['after']:.0f} MB after all, {found['most']:.0f} MB at most, "
+            f"{found['after']:.0f} MB after, {found['peak']:.0f} MB at the peak, "
             f"{found['seconds']:.0f} s\n"
         )
-        if found["after"] <= found["before"] + MOST_MB:
+        if found["after"] <= found["before"] + MAX_GROWTH_MB:
             return 0
     return 1
 

@@ -1,4 +1,4 @@
-"""What is fuzzed: where inputs come from, what is done with one, and what may come of it."""
+"""Fuzz targets: how an input is made and run, and which error it may raise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from colorcv.image.metadata import embed, extract, for_output
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from tests.fuzz import videos
 from tests.fuzz.images import corpus
-from tests.fuzz.messages import changed_message
-from tests.fuzz.mutate import changed_bytes, changed_text
+from tests.fuzz.messages import mutate_message
+from tests.fuzz.mutate import mutate_bytes, mutate_text
 from tests.fuzz.seeds import TINY, random_network, tiny_weights
 from tests.fuzz.videos import run_video
 from tests.reference import caffe_writer, small
@@ -32,16 +32,16 @@ _MESSAGES = {100: {7: {7: {}}}}
 
 @dataclass(frozen=True)
 class Target:
-    """`make` draws an input, `run` reads it from a file; only `allowed` may come of it.
+    """`make` draws an input, `run` reads it from a file and may raise only `allowed`.
 
-    For runs steered by coverage: the modules to watch, and `change`, which changes a given input.
+    For guided runs: `instrumented` modules, and `mutate`, which changes a given input.
     """
 
     make: Callable[[random.Random], bytes]
     run: Callable[[Path], Any]
     allowed: type[Exception]
     instrumented: Sequence[str] = ()
-    change: Callable[[random.Random, bytes], bytes] | None = None
+    mutate: Callable[[random.Random, bytes], bytes] | None = None
 
 
 @cache
@@ -88,20 +88,20 @@ def _run_prototxt(path: Path) -> None:
 
 
 def _make_prototxt(rng: random.Random) -> bytes:
-    text = changed_text(rng, TINY if rng.random() < 0.9 else small.PROTOTXT)
+    text = mutate_text(rng, TINY if rng.random() < 0.9 else small.PROTOTXT)
     data = text.encode("utf-8", "surrogateescape")
-    return changed_bytes(rng, data) if rng.random() < 0.1 else data
+    return mutate_bytes(rng, data) if rng.random() < 0.1 else data
 
 
 def _make_network(rng: random.Random) -> bytes:
-    """A prototxt and its caffemodel in one file, the text first."""
+    """Return a prototxt and its caffemodel in one file, the text first."""
     text, weights = random_network(rng)
     if rng.random() < 0.3:
-        text = changed_text(rng, text)
+        text = mutate_text(rng, text)
     with np.errstate(over="ignore"):
         model = caffe_writer.encode(weights, rng.choice(("packed", "half", "unpacked")))
     if rng.random() < 0.2:
-        model = changed_message(rng, model, _MESSAGES)
+        model = mutate_message(rng, model, _MESSAGES)
     return text.encode() + b"\0\0" + model
 
 
@@ -114,7 +114,7 @@ def _run_network(path: Path) -> None:
     graph = importer.build(
         prototxt.read(files[0]), caffemodel.read(files[1]), _centers(), weights_file=str(files[1])
     )
-    # A small file may ask for a large network; that is slow, and bounded by other tests.
+    # A small file may describe a large network, which is slow; other tests bound it.
     if sum(np.prod(node.shape) for node in graph.nodes) > 3_000_000:
         return
     net = network.load(*files, small.CENTERS, device="cpu")
@@ -122,15 +122,15 @@ def _run_network(path: Path) -> None:
 
 
 def _make_centers(rng: random.Random) -> bytes:
-    return changed_bytes(rng, small.CENTERS.read_bytes())
+    return mutate_bytes(rng, small.CENTERS.read_bytes())
 
 
 def _make_image(rng: random.Random) -> bytes:
-    return changed_bytes(rng, rng.choice(corpus()))
+    return mutate_bytes(rng, rng.choice(corpus()))
 
 
 def _make_video(rng: random.Random) -> bytes:
-    return changed_bytes(rng, rng.choice(videos.corpus()))
+    return mutate_bytes(rng, rng.choice(videos.corpus()))
 
 
 def _run_image(path: Path) -> None:
@@ -173,18 +173,18 @@ _NETWORK = [
 
 TARGETS = {
     "caffemodel": Target(
-        lambda rng: changed_message(rng, rng.choice(_caffemodels()), _MESSAGES),
+        lambda rng: mutate_message(rng, rng.choice(_caffemodels()), _MESSAGES),
         _run_caffemodel,
         ModelFormatError,
         _NETWORK,
-        lambda rng, data: changed_message(rng, data, _MESSAGES),
+        lambda rng, data: mutate_message(rng, data, _MESSAGES),
     ),
     "prototxt": Target(
         _make_prototxt,
         _run_prototxt,
         ModelFormatError,
         _NETWORK,
-        lambda rng, data: changed_text(rng, data.decode()).encode(),
+        lambda rng, data: mutate_text(rng, data.decode()).encode(),
     ),
     "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
     "network": Target(_make_network, _run_network, ModelFormatError),

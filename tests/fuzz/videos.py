@@ -1,4 +1,4 @@
-"""Tiny films of several kinds, to be damaged, and what is done with one."""
+"""Tiny videos of several kinds as seeds of mutations, and the code that reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = (("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("VP80", ".mkv")
 
 
 class FakeColorizer:
-    """In place of a Colorizer: everything is the same red."""
+    """A colorizer without a network: everything gets the same red."""
 
     input_hw = (64, 64)
 
@@ -30,7 +30,7 @@ class FakeColorizer:
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """Films of twelve frames, with sound where PyAV is there to write it."""
+    """Return videos of twelve frames, with audio if PyAV is installed to write it."""
     noise = np.random.default_rng(0).integers(0, 256, (76, 108, 3), np.uint8)
     noise = cv2.GaussianBlur(noise, (0, 0), 4)
     frames = [np.ascontiguousarray(noise[i : i + 64, i : i + 96]) for i in range(12)]
@@ -45,30 +45,30 @@ def corpus() -> tuple[bytes, ...]:
             found.append(path.read_bytes())
         if api.has_pyav():
             found += [
-                _with_sound(Path(folder, f"av{suffix}"), frames) for suffix in (".mp4", ".ts")
+                _with_audio(Path(folder, f"av{suffix}"), frames) for suffix in (".mp4", ".ts")
             ]
     return tuple(found)
 
 
-def _with_sound(path: Path, frames: list[np.ndarray]) -> bytes:
+def _with_audio(path: Path, frames: list[np.ndarray]) -> bytes:
     import av
 
     with av.open(str(path), "w") as container:
-        pictures = container.add_stream("libx264", rate=10)
-        pictures.width, pictures.height, pictures.pix_fmt = 96, 64, "yuv420p"
-        sound = container.add_stream("aac", rate=16000, layout="mono")
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono")
         for index, frame in enumerate(frames):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, "bgr24")))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, "bgr24")))
             piece = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             piece.sample_rate, piece.pts = 16000, 1024 * index
-            container.mux(sound.encode(piece))
-        for stream in (pictures, sound):
+            container.mux(audio.encode(piece))
+        for stream in (video, audio):
             container.mux(stream.encode(None))
     return path.read_bytes()
 
 
 def run_video(path: Path) -> None:
-    """Colour it, or give stills of it; without a film nothing is left behind."""
+    """Colour it or preview it; check that a failure leaves no files behind."""
     output = path.with_name("colored.mp4")
     output.unlink(missing_ok=True)
     before = set(path.parent.iterdir())
