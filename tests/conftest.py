@@ -1,4 +1,4 @@
-"""What every test may use, and the header that says where the tests ran."""
+"""Fixtures for all tests, and a header with the versions in use."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def pytest_report_header() -> list[str]:
 
     import colorcv
 
-    there = ", ".join(info.name for info in colorcv.devices() if info.available)
+    available = ", ".join(info.name for info in colorcv.devices() if info.available)
     versions = f"cv2 {cv2.__version__}, numpy {np.__version__}"
-    return [f"{versions}, threads {cv2.getNumThreads()}, devices {there}"]
+    return [f"{versions}, threads {cv2.getNumThreads()}, devices {available}"]
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of the tests' own small files."""
+    """Return the folder of small data files."""
     return DATA
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real photos, clips and models beside a developer's checkout."""
+    """Return the folder of real photos, clips and models beside a developer's checkout."""
     if not SHARED.is_dir():
-        pytest.skip(f"the developers' photos and clips are not here ({SHARED})")
+        pytest.skip(f"the developers' photos and clips are not available ({SHARED})")
     return SHARED
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the cache folder of whoever runs it, nor the network."""
+    """Keep tests away from the user's cache folder and from the internet."""
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("COLORCV_OFFLINE", "1")
     monkeypatch.delenv("COLORCV_MIRROR", raising=False)

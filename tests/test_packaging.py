@@ -1,4 +1,4 @@
-"""What people build from this repository builds: a one-file program, an image, the docs."""
+"""A one-file program, the Docker image's description, the version, and the docs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PHOTO = ROOT / "examples" / "photos" / "saratoga_broadway_1900s.jpg"
 @pytest.mark.packaging
 @pytest.mark.timeout(1500)
 def test_one_file_program(tmp_path: Path) -> None:
-    """The quickstart as one file, with the lite model inside, away from Python and the network."""
+    """Build the quickstart as one file with the lite model, and run it without Python."""
     pytest.importorskip("PyInstaller", reason="PyInstaller builds the program")
     script = ROOT / "examples" / "quickstart.py"
     options = ["--onefile", "--noconfirm", "--collect-data", "colorcv", "--name", "colorize"]
-    # What may be installed here but is none of a small program's.
+    # Packages that may be installed here, and that the program does not need.
     unneeded = ["av", "tqdm", "scipy", "skimage", "matplotlib", "IPython", "distributed", "onnx"]
     for module in unneeded:
         options += ["--exclude-module", module]
@@ -69,8 +69,8 @@ def test_one_file_program(tmp_path: Path) -> None:
     print(f"{program.name}: {program.stat().st_size / 1e6:.0f} MB")  # noqa: T201
 
 
-def test_dockerfile_is_short_and_names_what_is_there() -> None:
-    """No engine builds it here: what can be held without one."""
+def test_dockerfile_is_short_and_copies_existing_files() -> None:
+    """Check what can be checked without a Docker engine."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert len(lines) < 30
     context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -103,7 +103,7 @@ def test_version_is_the_same_everywhere() -> None:
     assert f"\nversion: {colorcv.__version__}\n" in citation
 
 
-def test_what_the_docs_name_is_there() -> None:
+def test_files_that_the_docs_name_exist() -> None:
     pages = [*(ROOT / "docs").glob("*.rst"), *(ROOT / "examples").rglob("*.md")]
     pages += [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
     named = {
@@ -118,7 +118,7 @@ def test_what_the_docs_name_is_there() -> None:
     assert not [name for name in named - made_by_commands if not (ROOT / name).exists()]
 
 
-def test_docs_build_without_a_warning(tmp_path: Path) -> None:
+def test_docs_build_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="Sphinx builds the docs")
     pytest.importorskip("myst_parser", reason="Sphinx reads the Markdown pages with it")
     pytest.importorskip("furo", reason="the docs' theme")

@@ -1,6 +1,6 @@
-"""Writes caffemodels: a full-size zhang2016-like network with seeded weights, in any encoding.
+"""Write caffemodels: a network of zhang2016's size with seeded weights, in any encoding.
 
-The writer is its own, small and independent of colorcv/network/wire.py.
+Independent of colorcv/network/protobuf.py.
 
     python -m tests.reference.caffe_writer OUT.caffemodel [ENCODING]
 """
@@ -26,7 +26,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def sample_lightness(size: tuple[int, int] = (224, 224), seed: int = 0) -> Array:
-    """Make a lightness with shading, shapes, edges and some grain: (H, W) float32, 0..100."""
+    """Return a lightness with shading, shapes, edges and grain: (H, W) float32, 0..100."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]] / max(size)
     light = 40 + 35 * np.sin(7 * rows + seed) * np.cos(5 * columns)
@@ -38,10 +38,10 @@ def sample_lightness(size: tuple[int, int] = (224, 224), seed: int = 0) -> Array
 
 
 def seeded_weights(seed: int = 0) -> Weights:
-    """Make weights under which the answers use the range of ab and change with the picture.
+    """Return weights for which the output uses the range of ab and depends on the image.
 
-    Kernels are scaled by their fan-in; the norms hold the statistics that a picture gives. All
-    numbers are such as float16 can hold, so that every encoding of them says the same.
+    Kernels are scaled by their fan-in; the BatchNorms hold the statistics of one image. All values
+    are exact in float16, so that every encoding of them is equal.
     """
     rng = np.random.default_rng(seed)
     weights: Weights = {}
@@ -58,7 +58,7 @@ def seeded_weights(seed: int = 0) -> Weights:
     norms = [conv for conv in CONVOLUTIONS if conv.norm]
     for index, conv in enumerate(norms):
         mean, square = (s.reshape(-1).astype(np.float64) for s in stats[2 * index : 2 * index + 2])
-        # Caffe stores sums and their weight; 0.5 to 31 as weight, to see that it is divided by.
+        # Caffe stores sums and their weight; weights other than 1 show that it is divided by.
         factor = np.array([2.0 ** (index - 1)], np.float16)
         variance = np.maximum(square - mean**2, 0.02)
         blobs = [mean * factor, variance * factor, factor]

@@ -1,4 +1,4 @@
-"""CIE L*a*b* and sRGB (D65) in float64, written from the definitions, not from the library.
+"""CIE L*a*b* and sRGB (D65) in float64, written from the definitions, not from colorcv.
 
 IEC 61966-2-1 for the curve; CIE 15:2004 for L*a*b*, with its exact fractions; Rec. 709 primaries
 and D65 white as OpenCV rounds them. Everything is (..., 3) in the order R, G, B.
@@ -37,7 +37,7 @@ def srgb_from_linear(linear: npt.ArrayLike) -> Doubles:
 
 
 def lab_from_rgb(rgb: npt.ArrayLike) -> Doubles:
-    """sRGB in 0..1 to L*, a*, b*."""
+    """Convert sRGB in 0..1 to L*, a*, b*."""
     t = linear_from_srgb(rgb) @ XYZ_FROM_RGB.T / WHITE
     f = np.where(t > DELTA**3, np.cbrt(t), t / (3 * DELTA**2) + 4 / 29)
     x, y, z = np.moveaxis(f, -1, 0)
@@ -45,7 +45,7 @@ def lab_from_rgb(rgb: npt.ArrayLike) -> Doubles:
 
 
 def linear_from_lab(lab: npt.ArrayLike) -> Doubles:
-    """L*, a*, b* to linear R, G, B, which lie outside 0..1 where sRGB cannot show the colour."""
+    """Convert L*, a*, b* to linear R, G, B, outside of 0..1 where the sRGB gamut ends."""
     lightness, a, b = np.moveaxis(np.asarray(lab, np.float64), -1, 0)
     y = (lightness + 16) / 116
     f = np.stack((y + a / 500, y, y - b / 200), axis=-1)
@@ -54,14 +54,14 @@ def linear_from_lab(lab: npt.ArrayLike) -> Doubles:
 
 
 def rgb_from_lab(lab: npt.ArrayLike) -> Doubles:
-    """L*, a*, b* to sRGB; not a number where sRGB cannot show the colour."""
+    """Convert L*, a*, b* to sRGB, NaN outside of the gamut."""
     linear = linear_from_lab(lab)
     fits = np.all((linear >= 0) & (linear <= 1), axis=-1, keepdims=True)
     return np.where(fits, srgb_from_linear(np.clip(linear, 0, 1)), np.nan)
 
 
 def desaturated_rgb_from_lab(lab: npt.ArrayLike) -> Doubles:
-    """As `rgb_from_lab`; colours that do not fit are pulled towards their grey by bisection."""
+    """Convert as `rgb_from_lab`, with chroma reduced by bisection to fit the gamut."""
     linear = linear_from_lab(lab)
     luminance = np.clip(linear @ XYZ_FROM_RGB[1], 0, 1)[..., np.newaxis]
     low, high = np.zeros_like(luminance), np.ones_like(luminance)
@@ -76,7 +76,7 @@ def desaturated_rgb_from_lab(lab: npt.ArrayLike) -> Doubles:
 
 
 def lightness_of(image: npt.NDArray[Any], *, order: str = "bgr") -> Doubles:
-    """L* of an array as a picture: grey or colour, integers of their full range or floats."""
+    """Return L* of a grey or colour image of unsigned integers or floats in 0..1."""
     scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
     values = image.astype(np.float64) / scale
     if values.ndim == 2 or values.shape[2] == 1:
@@ -86,7 +86,7 @@ def lightness_of(image: npt.NDArray[Any], *, order: str = "bgr") -> Doubles:
 
 
 def area_mean(array: npt.NDArray[Any], shape_hw: tuple[int, int]) -> Doubles:
-    """Means over areas (or, along an axis that grows, linear interpolation), (H, W, ...)."""
+    """Resize (H, W, ...) by area means, or linearly along an axis that grows."""
     result = np.asarray(array, np.float64)
     for axis, size in enumerate(shape_hw):
         result = np.moveaxis(
@@ -111,7 +111,7 @@ def _weights(full: int, size: int) -> Doubles:
 
 
 def cubic(array: npt.NDArray[Any], shape_hw: tuple[int, int]) -> Doubles:
-    """Keys' cubic convolution with a = -0.75 and repeated borders, as OpenCV's INTER_CUBIC."""
+    """Resize by Keys' cubic convolution, a = -0.75, borders replicated (INTER_CUBIC)."""
     result = np.asarray(array, np.float64)
     for axis, size in enumerate(shape_hw):
         full = result.shape[axis]
@@ -127,7 +127,7 @@ def cubic(array: npt.NDArray[Any], shape_hw: tuple[int, int]) -> Doubles:
 
 
 def upsampled_chroma(ab: npt.NDArray[Any], lightness: npt.NDArray[Any]) -> Doubles:
-    """Chroma up-sampling guided by lightness, as its formula is written, in float64."""
+    """Upsample chroma guided by lightness, in float64, as the formula is written."""
     small, full = ab.shape[:2], lightness.shape
     light = area_mean(lightness, small)[..., np.newaxis]
     covariance = _mean_3x3(light * ab) - _mean_3x3(light) * _mean_3x3(ab)

@@ -1,6 +1,6 @@
-"""The zhang2016 network as ONNX, built with the `onnx` package and nothing of ours.
+"""The zhang2016 network as ONNX, built with the `onnx` package and no code of colorcv.
 
-The layers stand here as a table written from the paper's network, not from any parser's output.
+The table of layers was written from the published prototxt, not from a parser's output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Weights = Mapping[str, Sequence[Array]]
 
 
 class Conv(NamedTuple):
-    """One convolution and its ReLU; `norm` says whether a BatchNorm follows."""
+    """One convolution, its ReLU, and its BatchNorm if `norm`."""
 
     name: str
     inputs: int
@@ -51,7 +51,7 @@ CONVOLUTIONS = (
     Conv("conv7_1", 512, 512),
     Conv("conv7_2", 512, 512),
     Conv("conv7_3", 512, 512, norm=True),
-    Conv("conv8_1", 512, 256, kernel=4, stride=-2),  # minus: a deconvolution
+    Conv("conv8_1", 512, 256, kernel=4, stride=-2),  # negative stride: a deconvolution
     Conv("conv8_2", 256, 256),
     Conv("conv8_3", 256, 256),
     Conv("conv8_313", 256, 313, kernel=1, relu=False),
@@ -69,7 +69,7 @@ def build(
     """Return the network as ONNX.
 
     With `calibrate`, each BatchNorm takes the statistics of its own input, and its input's mean
-    and mean square over the picture are outputs too, two for each norm, in order.
+    and mean square over the image are outputs too, two for each norm, in order.
     """
     nodes: list[Any] = []
     constants: dict[str, Array] = {}
@@ -82,7 +82,7 @@ def build(
     x = "data_l"
     for conv in CONVOLUTIONS:
         kernel, bias = weights[conv.name][:2]
-        takes = [
+        inputs = [
             x,
             constant(f"{conv.name}.w", kernel),
             constant(f"{conv.name}.b", bias.reshape(-1)),
@@ -91,7 +91,7 @@ def build(
         nodes.append(
             helper.make_node(
                 "Conv" if conv.stride > 0 else "ConvTranspose",
-                takes,
+                inputs,
                 [conv.name],
                 kernel_shape=[conv.kernel] * 2,
                 strides=[abs(conv.stride)] * 2,
@@ -106,8 +106,8 @@ def build(
         if conv.norm and calibrate:
             square = f"{x}.square"
             nodes.append(helper.make_node("Mul", [x, x], [square]))
-            for given, out in ((x, f"{x}.mean"), (square, f"{x}.mean_square")):
-                nodes.append(helper.make_node("GlobalAveragePool", [given], [out]))
+            for source, out in ((x, f"{x}.mean"), (square, f"{x}.mean_square")):
+                nodes.append(helper.make_node("GlobalAveragePool", [source], [out]))
                 extra.append(out)
             ones = constant(f"{x}.ones", np.ones(conv.outputs))
             zeros = constant(f"{x}.zeros", np.zeros(conv.outputs))
@@ -164,8 +164,8 @@ def run(model: bytes | Array, lightness: Array) -> list[Array]:
         bytes(model), options, providers=["CPUExecutionProvider"]
     )
     name = session.get_inputs()[0].name
-    answers: list[Array] = session.run(None, {name: (lightness - 50).astype("f4")[None, None]})
-    return answers
+    outputs: list[Array] = session.run(None, {name: (lightness - 50).astype("f4")[None, None]})
+    return outputs
 
 
 def run_ab(model: bytes | Array, lightness: Array) -> Array:

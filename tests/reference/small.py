@@ -1,4 +1,4 @@
-"""A tiny network with every layer type, as model files that a test can then damage."""
+"""A tiny network with every layer type, as model files that a test can damage."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
 
 def weights(seed: int = 0) -> Weights:
     rng = np.random.default_rng(seed)
-    made: Weights = {
+    blobs: Weights = {
         name: [
             (rng.standard_normal(s) / max(1, np.prod(s[1:])) ** 0.5).astype("f2") for s in shapes
         ]
         for name, shapes in SHAPES.items()
     }
-    made["conv1"][0] /= 16
-    made["norm1"] = [
+    blobs["conv1"][0] /= 16
+    blobs["norm1"] = [
         np.linspace(1, 3, 6).astype("f2"),
         np.linspace(2, 4, 6).astype("f2"),
         np.array([2], "f2"),
     ]
-    return {name: [blob.astype("f4") for blob in blobs] for name, blobs in made.items()}
+    return {name: [blob.astype("f4") for blob in layer] for name, layer in blobs.items()}
 
 
 def write(
@@ -78,7 +78,7 @@ def write(
     caffemodel_bytes: bytes | None = None,
     encoding: str = "packed",
 ) -> tuple[Path, Path, Path]:
-    """Write the three files of the network, or of a damaged one."""
+    """Write the three files of the network, or of a damaged variant."""
     if caffemodel_bytes is None:
         caffemodel_bytes = caffe_writer.encode(weights() if blobs is None else blobs, encoding)
     paths = folder / "small.prototxt", folder / "small.caffemodel"
@@ -87,9 +87,9 @@ def write(
     return (*paths, CENTERS)
 
 
-def answer(lightness: Array, made: Weights | None = None, scale: float = 1.5) -> Array:
+def answer(lightness: Array, blobs: Weights | None = None, scale: float = 1.5) -> Array:
     """Compute the network's ab in float64 with plain loops over kernel taps."""
-    w = weights() if made is None else made
+    w = weights() if blobs is None else blobs
     x = (lightness.astype(np.float64) - 50)[None]
     x = np.maximum(_conv(x, w["conv1"], pad=(1, 1), stride=2), 0)
     mean, variance, factor = (b.astype(np.float64) for b in w["norm1"])
@@ -102,12 +102,12 @@ def answer(lightness: Array, made: Weights | None = None, scale: float = 1.5) ->
     x = np.maximum(np.concatenate(halves), 0) + _conv(x, w["side"], pad=(0, 1))
     x = x * w["scale"][0][:, None, None] + w["scale"][1][:, None, None]
     kernel, bias = w["up"]
-    wide = np.zeros((5, 2 * x.shape[1] + 2, 2 * x.shape[2] + 2))
+    padded = np.zeros((5, 2 * x.shape[1] + 2, 2 * x.shape[2] + 2))
     for i in range(4):
         for j in range(4):
-            part = np.einsum("ck,chw->khw", kernel[:, :, i, j].astype(np.float64), x)
-            wide[:, i : i + 2 * x.shape[1] : 2, j : j + 2 * x.shape[2] : 2] += part
-    x = wide[:, 1:-1, 1:-1] + bias[:, None, None]
+            product = np.einsum("ck,chw->khw", kernel[:, :, i, j].astype(np.float64), x)
+            padded[:, i : i + 2 * x.shape[1] : 2, j : j + 2 * x.shape[2] : 2] += product
+    x = padded[:, 1:-1, 1:-1] + bias[:, None, None]
     x = _conv(x, w["conv8_313"]) * scale
     x = np.exp(x - x.max(axis=0))
     x /= x.sum(axis=0)
