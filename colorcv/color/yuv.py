@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 
 from .._typing import AnyArray, Float32Array
+from .hdr import BGR_2020_FROM_709, HLG, PQ, light_from_signal, signal_from_light
 from .lab import apply_lut, lightness_from_luminance, linear_from_srgb
 from .resample import resize, resize_with
 
-__all__ = ["BT601", "BT709", "COEFFICIENTS", "LumaFormat", "chroma_planes"]
+__all__ = ["BT601", "BT709", "BT2020", "COEFFICIENTS", "LumaFormat", "chroma_planes"]
 
 # Kr and Kb of each matrix (ITU-T H.273, matrix_coefficients).
 COEFFICIENTS = {
@@ -28,7 +29,7 @@ COEFFICIENTS = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
-BT709, BT601 = 1, 6
+BT709, BT601, BT2020 = 1, 6, 9
 _HALF_LEVEL = 0.5 / 255
 # Pixels of a strip, few enough to stay in a core's cache: half the processor time of whole planes,
 # which OpenCV splits between threads that then wait for one another.
@@ -47,11 +48,20 @@ class LumaFormat:
         True: 0 is black and 2^bits - 1 white. False: 16 and 235 times 2^(bits - 8).
     matrix : int
         A key of `COEFFICIENTS`.
+    transfer : int
+        `hdr.PQ` or `hdr.HLG`, which are taken with the primaries of BT.2020; anything else is
+        taken for sRGB.
     """
 
     bits: int
     full_range: bool
     matrix: int
+    transfer: int = 2
+
+    @property
+    def is_hdr(self) -> bool:
+        """True for PQ and HLG."""
+        return self.transfer in (PQ, HLG)
 
     @property
     def chroma_scale(self) -> float:
@@ -74,6 +84,8 @@ class LumaFormat:
     @cached_property
     def lightness(self) -> Float32Array:
         """L* in 0..100 of every code, (2^bits,) float32."""
+        if self.is_hdr:
+            return lightness_from_luminance(light_from_signal(self.values, self.transfer))
         return lightness_from_luminance(linear_from_srgb(self.values.copy()))
 
     def lightness_at(self, luma: AnyArray, shape_hw: tuple[int, int]) -> Float32Array:
@@ -132,6 +144,9 @@ def _chroma_strip(
     """Return U and V of some rows, whose luma and ab have the size of the chroma planes."""
     lightness, value = luma_format.decode(luma)
     bgr = cv2.cvtColor(cv2.merge([lightness, ab]), cv2.COLOR_LAB2BGR)
+    if luma_format.is_hdr:
+        light = cv2.transform(linear_from_srgb(np.asarray(bgr, np.float32)), BGR_2020_FROM_709)
+        bgr = signal_from_light(np.asarray(light, np.float32), luma_format.transfer)
     to_ycc, to_bgr = _matrices(luma_format.matrix)
     ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(*luma.shape, 3)
     ycc[..., 0] = value

@@ -46,6 +46,8 @@ def make_clip(
     pix_fmt: str = "yuv420p",
     matrix: int = 2,
     color_range: int = 0,
+    transfer: int = 2,
+    primaries: int = 2,
     rotation: int | None = None,
     sample_aspect_ratio: Fraction | None = None,
     audio: Sequence[str] = (),
@@ -74,6 +76,7 @@ def make_clip(
         if matrix != 2:
             context.colorspace = matrix
         context.color_range = color_range
+        context.color_trc, context.color_primaries = transfer, primaries
         if sample_aspect_ratio:
             context.sample_aspect_ratio = sample_aspect_ratio
         if display_matrix is not None:
@@ -95,6 +98,7 @@ def make_clip(
             frame.pts = pts[index] if pts is not None else index + round(start_s * rate)
             frame.time_base = context.time_base
             frame.color_range, frame.colorspace = color_range, matrix
+            frame.color_trc, frame.color_primaries = transfer, primaries
             container.mux(stream.encode(frame))
             if second_video:
                 tiny = av.VideoFrame(32, 32, "yuv420p")

@@ -13,7 +13,8 @@ import av
 import numpy as np
 
 from ..._typing import Float32Array
-from ...color.yuv import BT601, BT709, COEFFICIENTS, LumaFormat
+from ...color.hdr import HLG, PQ
+from ...color.yuv import BT601, BT709, BT2020, COEFFICIENTS, LumaFormat
 from ...errors import VideoError
 from ..options import VideoOptions
 from .demuxer import Demuxer
@@ -33,6 +34,7 @@ __all__ = ["PyAVFrame", "PyAVReader"]
 logger = logging.getLogger("colorcv")
 
 # Codecs whose untagged grey frames are full range.
+_UNKNOWN = (0, 2)  # of H.273's numbers
 FULL_RANGE_GREY = {"png", "ffv1", "rawvideo", "mjpeg", "bmp", "tiff", "gif", "huffyuv", "ffvhuff"}
 
 
@@ -118,6 +120,8 @@ class PyAVReader:
         # Players take untagged video for BT.709 from 720 lines on.
         by_size = BT709 if frame.height >= 720 else BT601
         tagged = int(frame.colorspace)
+        if int(frame.color_trc) in (PQ, HLG):
+            by_size = BT2020
         self.matrix = tagged if tagged in COEFFICIENTS else by_size
         is_full_range_grey = name.startswith("gray") and context.name in FULL_RANGE_GREY
         tagged = int(frame.color_range) or (JPEG_RANGE if is_full_range_grey else 0)
@@ -125,6 +129,11 @@ class PyAVReader:
         self.full_range = not converted and (tagged == JPEG_RANGE or name.startswith("yuvj"))
         self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
+        if self.transfer in (PQ, HLG):
+            if self.primaries in _UNKNOWN:
+                self.primaries = BT2020
+            if "MASTERING_DISPLAY_METADATA" in frame.side_data:
+                self.notes.append("HDR mastering metadata was left out")
         self.display_matrix = display_matrix(frame)
         self._turns, self._mirrored = orientation(self.display_matrix)
         if frame.interlaced_frame:
@@ -136,7 +145,7 @@ class PyAVReader:
         """Set the pixel format of the output; frames without such a luma plane are converted."""
         self.output_format = pixel_format
         bits = 10 if pixel_format.endswith("10le") else 8
-        self.luma_format = LumaFormat(bits, self.full_range, self.matrix)
+        self.luma_format = LumaFormat(bits, self.full_range, self.matrix, self.transfer)
 
     @property
     def damaged(self) -> int:

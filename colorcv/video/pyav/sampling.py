@@ -12,10 +12,19 @@ import av
 import numpy as np
 
 from ..._typing import UInt8Array
-from ...color.yuv import BT601, BT709, COEFFICIENTS
+from ...color.hdr import HLG, PQ, light_from_signal
+from ...color.lab import srgb_from_linear
+from ...color.yuv import BT601, BT709, BT2020, COEFFICIENTS, LumaFormat
 from ...errors import VideoError
 from .demuxer import open_input, select_video
-from .planes import display_matrix, error_text, orientation, swscale_matrix
+from .planes import (
+    JPEG_RANGE,
+    display_matrix,
+    error_text,
+    orientation,
+    plane_view,
+    swscale_matrix,
+)
 
 __all__ = ["sample_frames"]
 
@@ -95,11 +104,29 @@ def _frames_until(
 
 
 def _upright_bgr(frame: Any) -> UInt8Array:
+    if int(frame.color_trc) in (PQ, HLG) and not frame.format.is_rgb:
+        return _grey_bgr(frame)
     tagged = int(frame.colorspace)
     by_size = BT709 if frame.height >= 720 else BT601
     matrix = swscale_matrix(tagged if tagged in COEFFICIENTS else by_size)
     source = None if frame.format.is_rgb else matrix
     bgr = frame.reformat(format="bgr24", src_colorspace=source).to_ndarray()
+    return _upright(bgr, frame)
+
+
+def _grey_bgr(frame: Any) -> UInt8Array:
+    """Return an HDR frame in grey, as its SDR version would be."""
+    is_full_range = int(frame.color_range) == JPEG_RANGE
+    matrix = swscale_matrix(BT2020)
+    deep = frame.reformat(format="yuv420p10le", src_colorspace=matrix, dst_colorspace=matrix)
+    luma_format = LumaFormat(10, is_full_range, BT2020, int(frame.color_trc))
+    luma = plane_view(deep, 0, 10)
+    light = light_from_signal(luma_format.values, luma_format.transfer)
+    codes = np.rint(srgb_from_linear(light) * 255).astype(np.uint8)
+    return _upright(np.repeat(codes[luma][..., np.newaxis], 3, axis=2), frame)
+
+
+def _upright(bgr: UInt8Array, frame: Any) -> UInt8Array:
     turns, mirrored = orientation(display_matrix(frame))
     if mirrored:
         bgr = bgr[:, ::-1]
