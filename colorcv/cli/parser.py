@@ -17,6 +17,7 @@ from .. import __version__
 from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError, OptionError
 from ..image.limits import MAX_PIXELS
 from . import commands, images, videos
+from .completion import SHELLS, PrintCompletion
 from .console import Console
 from .exit_codes import ExitCode
 
@@ -83,6 +84,13 @@ def make_parser() -> argparse.ArgumentParser:
         "available, 130 interrupted.",
     )
     parser.add_argument("-V", "--version", action="version", version=f"colorcv {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print the script that completes arguments in bash, zsh or fish",
+    )
     subcommands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     image = subcommands.add_parser("image", help="colour photos: files, folders, - for stdin")
