@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TextIO
 
 __all__ = ["MAX_LISTED", "Console", "as_flags"]
 
@@ -56,6 +56,9 @@ class LiveLine(Protocol):
     def clear(self) -> None:
         """Remove it from the terminal until it is drawn again."""
 
+    def redraw(self) -> None:
+        """Draw it again below the lines that were printed."""
+
 
 class Console:
     """Lines on standard output and standard error, above the progress bar if there is one.
@@ -82,19 +85,20 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line on standard output."""
-        with self.lock:
-            if self.live is not None:
-                self.live.clear()
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+        self._write(sys.stdout, text)
 
     def error(self, text: str) -> None:
         """Print an error on standard error, with flags in place of keyword arguments."""
+        self._write(sys.stderr, f"colorcv: {as_flags(text)}")
+
+    def _write(self, stream: TextIO, text: str) -> None:
         with self.lock:
             if self.live is not None:
                 self.live.clear()
-            sys.stderr.write(f"colorcv: {as_flags(text)}\n")
-            sys.stderr.flush()
+            stream.write(f"{text}\n")
+            stream.flush()
+            if self.live is not None:
+                self.live.redraw()
 
     def note(self, text: str) -> None:
         """Print a note on standard error, unless quiet."""

@@ -35,40 +35,54 @@ class ProgressBar:
     ) -> None:
         self.unit, self.label, self.total, self.done = unit, label, total, 0
         self._console = console
+        self._is_drawn = False
         self._last_drawn = 0.0
         self._start = time.monotonic()
         self._tqdm: Any = None
+        if console.has_progress:
+            with suppress(ImportError):
+                from tqdm import tqdm
+
+                self._tqdm = tqdm(
+                    total=total,
+                    desc=label,
+                    unit=unit if unit == "B" else f" {unit}",
+                    unit_scale=unit == "B",
+                    file=sys.stderr,
+                    delay=1e-3,  # draws nothing before the first update
+                )
 
     def update_to(self, done: int, total: int | None = None) -> None:
         """Set how many units are done, and optionally the total."""
         with self._console.lock:
             self.total = self.total if total is None else total
-            if self._console.has_progress:
-                self._draw(done)
-            self.done = done
-
-    def _draw(self, done: int) -> None:
-        if self._console.live is None:
+            previous, self.done = self.done, done
+            if not self._console.has_progress:
+                return
             self._console.live = self
-            with suppress(ImportError):
-                from tqdm import tqdm
+            self._is_drawn = True
+            if self._tqdm is not None:
+                self._tqdm.total = self.total
+                self._tqdm.update(done - previous)
+            elif time.monotonic() - self._last_drawn > 0.2 or done == self.total:
+                self.redraw()
 
-                self._tqdm = tqdm(
-                    total=self.total,
-                    desc=self.label,
-                    unit=self.unit,
-                    unit_scale=self.unit == "B",
-                    file=sys.stderr,
-                )
+    def clear(self) -> None:
+        """Remove the bar from the terminal until it is drawn again."""
         if self._tqdm is not None:
-            self._tqdm.total = self.total
-            self._tqdm.update(done - self.done)
-            return
-        now = time.monotonic()
-        if now - self._last_drawn > 0.2 or done == self.total:
-            self._last_drawn = now
-            sys.stderr.write(_ERASE_LINE + self._format(done, now))
+            self._tqdm.clear()
+        else:
+            sys.stderr.write(_ERASE_LINE)
             sys.stderr.flush()
+
+    def redraw(self) -> None:
+        """Draw the bar on the last line."""
+        if self._tqdm is not None:
+            self._tqdm.refresh()
+            return
+        self._last_drawn = time.monotonic()
+        sys.stderr.write(_ERASE_LINE + self._format(self.done, self._last_drawn))
+        sys.stderr.flush()
 
     def _format(self, done: int, now: float) -> str:
         scale, unit = (1e6, "MB") if self.unit == "B" else (1.0, self.unit)
@@ -79,14 +93,6 @@ class ProgressBar:
         )
         return f"{self.label} {done / scale:.0f}{of_total} {unit}, {rate:.1f} {unit}/s{remaining}"
 
-    def clear(self) -> None:
-        """Remove the bar from the terminal until the next update."""
-        if self._tqdm is not None:
-            self._tqdm.clear()
-        elif self._last_drawn:
-            sys.stderr.write(_ERASE_LINE)
-            sys.stderr.flush()
-
     def __enter__(self) -> ProgressBar:
         return self
 
@@ -96,7 +102,7 @@ class ProgressBar:
                 self._console.live = None
             if self._tqdm is not None:
                 self._tqdm.close()
-            elif self._last_drawn:
+            elif self._is_drawn:
                 sys.stderr.write("\n")
                 sys.stderr.flush()
 
@@ -130,6 +136,9 @@ class Activity:
             sys.stderr.write(_ERASE_LINE)
             sys.stderr.flush()
             self._is_drawn = False
+
+    def redraw(self) -> None:
+        """Do nothing: the line is drawn again with the next second."""
 
     def __enter__(self) -> Activity:
         if self._console.has_progress:
