@@ -26,6 +26,7 @@ from .image.source import SourceImage
 from .image.validation import check_saturation
 from .models import ModelFiles, resolve
 from .models.registry import MODELS
+from .steering_methods import SteeringMethods
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -35,7 +36,7 @@ __all__ = ["Colorizer"]
 logger = logging.getLogger("colorcv")
 
 
-class Colorizer(editing.SteeringMethods):
+class Colorizer(SteeringMethods):
     """A model loaded on a device, for any number of images.
 
     Instances can be shared between threads (the network runs one at a time, all other work runs

@@ -20,13 +20,24 @@ LEAVES = {
 # What each part of the package may import besides the leaves and itself.
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"video", "api", "colorizer", "models", "network", "image", "color"},
+    "cli": {
+        *("video", "api", "colorizer", "editing", "hints", "suggestions"),
+        *("models", "network", "image", "color"),
+    },
     "video": {
-        *("api", "colorizer", "frames", "steering", "temporal"),
+        *("api", "colorizer", "frames", "editing", "hints", "steering", "temporal"),
         *("models", "image", "color"),
     },
-    "api": {"colorizer", "models", "image"},
-    "colorizer": {"frames", "steering", "network", "models", "image", "color"},
+    "api": {"colorizer", "editing", "hints", "models", "image"},
+    "colorizer": {
+        *("frames", "steering_methods", "editing", "hints"),
+        *("network", "models", "image", "color"),
+    },
+    "steering_methods": {"session", "editing", "suggestions", "image"},
+    "session": {"editing", "hints", "suggestions", "image"},
+    "editing": {"hints", "suggestions", "steering", "network", "image", "color"},
+    "hints": {"image", "color"},
+    "suggestions": {"steering", "color"},
     "frames": {"temporal", "image", "color"},
     "image": {"color"},
     "network": set(),
@@ -49,7 +60,14 @@ LAYERS = {
         {"transcode", "workers"},
         {"options", "output", "result"},
     ),
-    "colorcv.video.pyav": ({"backend"}, {"reader", "writer"}, {"passthrough", "planes"}),
+    "colorcv.video.pyav": (
+        {"backend"},
+        {"probe"},
+        {"reader", "writer", "sampling"},
+        {"demuxer", "inspection", "codecs"},
+        {"passthrough"},
+        {"planes", "timestamps"},
+    ),
     "colorcv.video.opencv": ({"backend"}, {"writer"}, {"reader"}),
     "colorcv.network": (
         {"__init__"},
@@ -78,6 +96,7 @@ LAYERS = {
     "colorcv.models.transfer": (
         {"downloader"},
         {"mirrors"},
+        {"response"},
         {"http", "partial"},
         {"locks"},
     ),
