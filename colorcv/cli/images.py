@@ -28,6 +28,7 @@ from .exit_codes import ExitCode
 from .formats import IMAGE_SKIP_REASONS, IMAGE_SUFFIXES
 from .jobs import Job, plan_batch
 from .progress import Activity, ProgressBar
+from .steering import Steering, variant_path
 
 if TYPE_CHECKING:
     from .._typing import AnyArray
@@ -56,7 +57,13 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if any(job.target is None for job in batch.jobs) and sys.stdout.isatty():
         console.error("cannot write an image to the terminal; use -o FILE or a pipe")
         return ExitCode.USAGE
-    runner = _Runner(load_colorizer(arguments, console), arguments, console)
+    steering = Steering(arguments, len(batch.jobs))
+    if arguments.variants and any(job.target is None for job in batch.jobs):
+        console.error("cannot write --variants to standard output; use -o FILE")
+        return ExitCode.USAGE
+    colorizer = load_colorizer(arguments, console)
+    steering.prepare(colorizer)
+    runner = _Runner(colorizer, steering, arguments, console)
     failed, skipped = len(batch.problems), 0
     # Two threads: one image is read or written while another is in the network.
     threads = 1 if arguments.low_memory else 2
@@ -74,6 +81,9 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
             elif outcome.skip_reason:
                 skipped += 1
                 note_skipped(console, job.source, outcome.skip_reason)
+            elif outcome.paths:
+                for path in outcome.paths:
+                    console.result(str(path))
             elif job.target is not None:
                 note_result(console, job)
             if not is_single:
@@ -105,6 +115,7 @@ def _writable_output(source: Path) -> Path:
 class _Outcome(NamedTuple):
     error: str = ""
     skip_reason: str = ""
+    paths: tuple[Path, ...] = ()  # of variants
 
 
 class _SkippedError(Exception):
@@ -115,9 +126,14 @@ class _Runner:
     """Colours the image of one job after the other; used from several threads."""
 
     def __init__(
-        self, colorizer: Colorizer, arguments: argparse.Namespace, console: Console
+        self,
+        colorizer: Colorizer,
+        steering: Steering,
+        arguments: argparse.Namespace,
+        console: Console,
     ) -> None:
-        self._colorizer, self._arguments, self._console = colorizer, arguments, console
+        self._colorizer, self._steering = colorizer, steering
+        self._arguments, self._console = arguments, console
 
     def try_job(self, job: Job) -> _Outcome:
         """Colour one image; tell if that failed or was skipped."""
@@ -127,7 +143,7 @@ class _Runner:
 
         name = job.source or "standard input"
         try:
-            self._colorize_image(job)
+            return _Outcome(paths=self._colorize_image(job))
         except _SkippedError as err:
             return _Outcome(skip_reason=str(err))
         except TooManyPixelsError as err:
@@ -141,21 +157,24 @@ class _Runner:
             return _Outcome(f"{err.filename or name}: {err.strerror or err}")
         except (MemoryError, cv2.error) as err:  # their messages do not name the file
             return _Outcome(f"{name}: {str(err) or 'not enough memory'}")
-        return _Outcome()
 
-    def _colorize_image(self, job: Job) -> None:
+    def _colorize_image(self, job: Job) -> tuple[Path, ...]:
+        """Colour one image and write it; return the paths of variants."""
         from ..image import io as image_io
         from ..image.pages import count_pages, decode_pages
 
         arguments = self._arguments
-        self._check_existing(job.target)
+        if not arguments.variants:
+            self._check_existing(job.target)
         name = "standard input" if job.source is None else str(job.source)
         data = sys.stdin.buffer.read() if job.source is None else image_io.read_file(job.source)
         if arguments.all_pages and count_pages(data) > 1:
             self._colorize_pages(job, decode_pages(data, name, max_pixels=arguments.max_pixels))
-            return
+            return ()
         photo = image_io.decode_image(data, name, max_pixels=arguments.max_pixels)
         self._check_input(photo, job)
+        if arguments.variants and job.target is not None:
+            return self._write_variants(photo, job.target)
         result = self._colorize(photo)
         if job.target is None:
             is_writable = job.source is not None and _is_writable(job.source.suffix)
@@ -163,7 +182,7 @@ class _Runner:
             encoded = image_io.encode_image(suffix, result, photo.metadata, software=_SOFTWARE)
             sys.stdout.buffer.write(encoded)
             sys.stdout.buffer.flush()
-            return
+            return ()
         with self._target_folder(job.target):
             image_io.write_image(
                 job.target,
@@ -172,6 +191,24 @@ class _Runner:
                 overwrite=arguments.force,
                 software=_SOFTWARE,
             )
+        return ()
+
+    def _write_variants(self, photo: ImageFile, target: Path) -> tuple[Path, ...]:
+        from ..image import io as image_io
+
+        arguments = self._arguments
+        paths = [variant_path(target, number + 1) for number in range(arguments.variants)]
+        for path in paths:
+            self._check_existing(path)
+        results = self._colorizer.variants(
+            photo, arguments.variants, saturation=arguments.saturation
+        )
+        for path, result in zip(paths, results, strict=False):
+            with self._target_folder(path):
+                image_io.write_image(
+                    path, result, photo.metadata, overwrite=arguments.force, software=_SOFTWARE
+                )
+        return tuple(paths[: len(results)])
 
     def _colorize_pages(self, job: Job, pages: Iterator[ImageFile]) -> None:
         from ..image.pages import write_pages
@@ -207,7 +244,7 @@ class _Runner:
         from ..image import io as image_io
 
         arguments = self._arguments
-        result = self._colorizer.colorize(photo, saturation=arguments.saturation)
+        result = self._steering.colorize(self._colorizer, photo)
         return image_io.side_by_side(photo.pixels, result) if arguments.compare else result
 
     @contextmanager

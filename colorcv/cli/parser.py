@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError, OptionError
 from ..image.limits import MAX_PIXELS
-from . import commands, images, videos
+from . import commands, images, steering, videos
 from .completion import SHELLS, PrintCompletion
 from .console import Console
 from .exit_codes import ExitCode
@@ -24,7 +24,7 @@ from .exit_codes import ExitCode
 __all__ = ["main", "make_parser"]
 
 _CODEC_ALIASES = {"h265": "hevc", "x265": "hevc", "x264": "h264", "avc": "h264"}
-COMMANDS = ("image", "video", "download", "info")
+COMMANDS = ("image", "video", "suggest", "download", "info")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,6 +109,26 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common_options(video)
     _add_video_options(video)
 
+    suggest = subcommands.add_parser("suggest", help="show plausible colours of a place")
+    suggest.set_defaults(run=steering.suggest, saturation=1.0, temperature=None, low_memory=False)
+    suggest.add_argument("input", metavar="INPUT", help="an image file")
+    suggest.add_argument(
+        "place",
+        type=steering.parse_place,
+        metavar="X,Y",
+        help="column and row, in pixels of the upright image",
+    )
+    suggest.add_argument(
+        "-n",
+        "--count",
+        type=_positive_int,
+        default=5,
+        metavar="N",
+        help="colours at most (default 5)",
+    )
+    _add_model_options(suggest)
+    _add_output_options(suggest)
+
     download = subcommands.add_parser("download", help="download a model before it is needed")
     download.set_defaults(run=commands.download)
     download.add_argument(
@@ -132,15 +152,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_common_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="a file for one input, or a folder, created if necessary (an input folder's tree is"
-        " kept); default: <stem>.color<suffix> beside each input; - is standard output, for"
-        " images",
-    )
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="zhang2016",
@@ -153,6 +165,18 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="auto (default), cpu, cuda, cuda-fp16, opencl or opencl-fp16",
     )
+
+
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a file for one input, or a folder, created if necessary (an input folder's tree is"
+        " kept); default: <stem>.color<suffix> beside each input; - is standard output, for"
+        " images",
+    )
+    _add_model_options(parser)
     parser.add_argument(
         "--saturation",
         type=float,
@@ -188,6 +212,36 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hint",
+        action="append",
+        type=steering.parse_hint,
+        metavar="X,Y,COLOR",
+        help="the colour of a place, #rrggbb or a CSS name; X,Y,COLOR,RADIUS for a disc; may be"
+        " repeated",
+    )
+    parser.add_argument(
+        "--hints", metavar="PNG", help="strokes: an image that is opaque where colours are painted"
+    )
+    parser.add_argument(
+        "--reference",
+        action="append",
+        metavar="FILE",
+        help="take colours from this image where it shows the same kind of thing; may be repeated",
+    )
+    parser.add_argument(
+        "--reference-strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="how far to follow the references, 0 to 1 (default)",
+    )
+    parser.add_argument(
+        "--variants",
+        type=_positive_int,
+        metavar="N",
+        help="write up to N different colourings, <stem>.color-1<suffix> and so on",
+    )
     parser.add_argument(
         "--all-pages",
         action="store_true",
