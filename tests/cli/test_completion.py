@@ -133,8 +133,8 @@ def test_fish(case: str, folder: Path) -> None:
 def test_values_are_those_of_the_library() -> None:
     assert set(completion._VALUES["model"]) == set(get_args(ModelName))
     assert set(completion._VALUES["device"]) == set(get_args(Device))
-    writer = pytest.importorskip("colorcv.video.pyav.writer", reason="PyAV is not installed")
-    assert set(completion._VALUES["codec"]) == {"auto", *writer.CODECS}
+    codecs = pytest.importorskip("colorcv.video.pyav.codecs", reason="PyAV is not installed")
+    assert set(completion._VALUES["codec"]) == {"auto", *codecs.CODECS}
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
