@@ -1,9 +1,11 @@
-"""Adding of audio with the ``ffmpeg`` program, for videos that OpenCV wrote."""
+"""Adding of audio and subtitles with the ``ffmpeg`` program, for videos that OpenCV wrote."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
 from .options import VideoOptions
@@ -11,41 +13,94 @@ from .transcode import AudioOutcome
 
 __all__ = ["mux_audio"]
 
+# How a container holds subtitles that are text; those that are images only fit into Matroska.
+SUBTITLE_CODECS = {
+    ".mkv": "copy", ".mp4": "mov_text", ".m4v": "mov_text", ".mov": "mov_text", ".webm": "webvtt",
+}  # fmt: skip
+AUDIO_CODECS = (("copied", ["copy"]), ("encoded", ["aac", "-b:a", "192k"]))
 
-def mux_audio(silent: Path, source: Path, output: Path, options: VideoOptions) -> AudioOutcome:
-    """Combine the video of `silent` with the audio of `source` into `output`.
+
+def mux_audio(
+    silent: Path, source: Path, output: Path, options: VideoOptions, notes: list[str]
+) -> AudioOutcome:
+    """Combine the video of `silent` with the audio and subtitles of `source` into `output`.
+
+    Parameters
+    ----------
+    silent, source, output : Path
+    options : VideoOptions
+        `start` and `end` are used.
+    notes : list of str
+        Gets a note about subtitles that are left out.
 
     Returns
     -------
     AudioOutcome
-        "copied" or "encoded": `output` is the video with audio. "none" or "dropped": there is no
-        `output`, and `silent` is unchanged.
+        "copied" or "encoded": `output` is the video with audio. "none" or "dropped": `output` is
+        the video with subtitles, or it does not exist.
     """
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
+    program = shutil.which("ffmpeg")
+    if program is None:
         return AudioOutcome(
             "dropped",
-            "OpenCV cannot read it; install PyAV (pip install av) or ffmpeg",
+            "OpenCV reads neither audio nor subtitles; install PyAV (pip install av) or ffmpeg",
         )
-    trim = []
+    start = ["-protocol_whitelist", "file"]
     if options.start:
-        trim += ["-ss", f"{options.start:.6f}"]
+        start += ["-ss", f"{options.start:.6f}"]
     if options.end is not None:
-        trim += ["-to", f"{options.end:.6f}"]
-    stderr = ""
-    for state, codec in (("copied", ["copy"]), ("encoded", ["aac", "-b:a", "192k"])):
-        command = [
-            *(ffmpeg, "-nostdin", "-v", "error", "-y"),
-            *("-protocol_whitelist", "file", "-i", f"file:{silent}"),
-            *("-protocol_whitelist", "file", *trim, "-i", f"file:{source}"),
-            *("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", *codec),
-            *("-movflags", "+faststart", f"file:{output}"),
-        ]
+        start += ["-to", f"{options.end:.6f}"]
+    inputs = ["-itsoffset", f"{_video_start_s(program, source, options):.6f}"]
+    inputs += ["-protocol_whitelist", "file", "-i", f"file:{silent}"]
+    inputs += [*start, "-i", f"file:{source}", "-map", "0:v", "-c:v", "copy"]
+    end = ["-movflags", "+faststart", f"file:{output}"]
+
+    def run(*streams: str) -> str | None:
+        """Run ffmpeg; return None, or what it says."""
+        command = [program, "-nostdin", "-v", "error", "-y", *inputs, *streams, *end]
         done = subprocess.run(command, capture_output=True, check=False)
-        stderr = done.stderr.decode(errors="replace").strip()
         if done.returncode == 0:
-            return AudioOutcome(state, f"by ffmpeg ({codec[0]})")
+            return None
         output.unlink(missing_ok=True)
-        if "matches no streams" in stderr:
-            return AudioOutcome("none", "the source has no audio")
-    return AudioOutcome("dropped", f"ffmpeg failed: {(stderr.splitlines() or ['no message'])[-1]}")
+        return done.stderr.decode(errors="replace").strip() or "no message"
+
+    codec = SUBTITLE_CODECS.get(output.suffix.lower())
+    subtitles = [] if codec is None else ["-map", "1:s?", "-c:s", codec]
+    error = None
+    for streams in (subtitles, []) if subtitles else ([],):
+        for state, audio_codec in AUDIO_CODECS:
+            error = run("-map", "1:a", "-c:a", *audio_codec, *streams)
+            if error is None:
+                if not streams and _has_subtitles(program, source):
+                    notes.append(f"subtitles were left out: {output.suffix} cannot hold them")
+                return AudioOutcome(state, f"by ffmpeg ({audio_codec[0]})")
+            if "matches no streams" in error:
+                run("-map", "1:s", "-c:s", codec or "copy")
+                return AudioOutcome("none", "the source has no audio")
+    return AudioOutcome("dropped", f"ffmpeg failed: {(error or '').splitlines()[-1]}")
+
+
+def _video_start_s(program: str, source: Path, options: VideoOptions) -> float:
+    """Return how much later than the file its video starts; OpenCV counts from the video."""
+    if options.start:
+        return 0.0
+    command = [
+        *(program, "-nostdin", "-v", "error", "-protocol_whitelist", "file"),
+        *("-i", f"file:{source}", "-map", "0:v:0", "-c", "copy", "-frames:v", "1"),
+        *("-f", "framecrc", "-"),
+    ]
+    done = subprocess.run(command, capture_output=True, check=False)
+    text = done.stdout.decode(errors="replace")
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
+    packet = re.search(r"^0, *-?\d+, *(-?\d+),", text, re.MULTILINE)
+    if base is None or packet is None:
+        return 0.0
+    return max(0.0, float(int(packet[1]) * Fraction(int(base[1]), int(base[2]))))
+
+
+def _has_subtitles(program: str, source: Path) -> bool:
+    command = [
+        *(program, "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-t", "0.01"),
+        *("-i", f"file:{source}", "-map", "0:s", "-c", "copy", "-f", "null", "-"),
+    ]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -49,7 +49,9 @@ def open_opencv(
             )
 
         def mux_audio() -> AudioOutcome:
-            outcome = ffmpeg.mux_audio(output.path, source, output.remux_path, options)
+            outcome = ffmpeg.mux_audio(
+                output.path, source, output.remux_path, options, writer.notes
+            )
             if output.remux_path.exists():
                 output.remux_path.replace(output.path)
             if outcome.state == "dropped":
