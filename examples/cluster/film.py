@@ -11,6 +11,7 @@ must be there under the same names on every machine (NFS or the like). Needs PyA
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import colorcv
 # The library's own reader and cut detection, so that cuts are found where one machine finds them.
 from colorcv.temporal import is_cut
 from colorcv.video.options import VideoOptions
+from colorcv.video.pyav.demuxer import Demuxer
 from colorcv.video.pyav.reader import PyAVFrame, PyAVReader
 
 RETRIES = 3
@@ -41,7 +43,7 @@ class Plan:
     time_base: Fraction
     pts: list[int]
     cuts: list[int]
-    beginning: Fraction  # seconds
+    start_s: Fraction  # of the film, on the clock of `pts`
 
     def pieces(self, seconds: float) -> list[tuple[int, int]]:
         """First frame and end of each piece: whole scenes, together at least so long."""
@@ -52,18 +54,18 @@ class Plan:
         return list(zip(edges, [*edges[1:], len(self.pts)], strict=True))
 
     def time_before(self, frame: int) -> float | None:
-        """A time between a frame and the one before it, in seconds from the film's beginning."""
+        """Return a time between a frame and the one before it, in seconds from the film's start."""
         if frame in (0, len(self.pts)):
             return None
         middle = Fraction(self.pts[frame - 1] + self.pts[frame], 2)
-        return float(middle * self.time_base - self.beginning)
+        return float(middle * self.time_base - self.start_s)
 
 
 def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
     """Decode the film once, without colouring it."""
     reader = PyAVReader(film, input_hw, VideoOptions(audio="none"))
     reader.set_output_format("yuv420p10le" if reader.bits > 8 else "yuv420p")
-    start = Fraction(reader.container.start_time or 0, av.time_base)
+    start = reader.demuxer.start_s - reader.demuxer.offset_s
     plan, last = Plan(reader.time_base, [], [], start), None
     with tqdm(total=reader.total, desc="finding cuts", unit="frame") as bar:
 
@@ -100,7 +102,7 @@ def color_film(client: Client, film: Path, output: Path, seconds: float, **optio
     pieces = plan.pieces(seconds)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
         parts = [Path(folder) / f"{i:05d}{output.suffix}" for i in range(len(pieces))]
-        going = {
+        running = {
             client.submit(
                 color_piece,
                 str(film),
@@ -114,12 +116,12 @@ def color_film(client: Client, film: Path, output: Path, seconds: float, **optio
             for part, (first, end) in zip(parts, pieces, strict=True)
         }
         with tqdm(total=len(plan.pts), desc="colouring", unit="frame") as bar:
-            for future in as_completed(going):
-                if future.result() != going[future]:
+            for future in as_completed(running):
+                if future.result() != running[future]:
                     raise colorcv.VideoError(
-                        f"a piece has {future.result()} frames, not {going[future]}"
+                        f"a piece has {future.result()} frames, not {running[future]}"
                     )
-                bar.update(going[future])
+                bar.update(running[future])
         whole = Path(folder) / f"whole{output.suffix}"
         join(parts, plan, film, whole)
         whole.replace(output)
@@ -139,21 +141,21 @@ def join(parts: list[Path], plan: Plan, film: Path, output: Path) -> None:
     if output.suffix.lower() == ".mkv":
         options = {"avoid_negative_ts": "disabled"}  # sound that begins before the picture does
     with (
-        av.open(str(film)) as source,
+        contextlib.closing(Demuxer(film, VideoOptions())) as source,
         av.open(str(output), "w", container_options=options) as joined,
         av.open(str(parts[0])) as first,
     ):
-        picture = joined.add_stream_from_template(first.streams.video[0])
-        picture.time_base = plan.time_base
-        sound = {s.index: joined.add_stream_from_template(s) for s in source.streams.audio}
-        streams = [picture_packets(parts, plan, picture)]
-        if sound:
-            streams.append(sound_packets(source, sound))
+        video = joined.add_stream_from_template(first.streams.video[0])
+        video.time_base = plan.time_base
+        audio = {s.index: joined.add_stream_from_template(s) for s in source.audio}
+        streams = [video_packets(parts, plan, video)]
+        if audio:
+            streams.append(audio_packets(source, audio))
         for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
             joined.mux(packet)
 
 
-def picture_packets(parts: list[Path], plan: Plan, stream: Any) -> Iterator[Any]:
+def video_packets(parts: list[Path], plan: Plan, stream: Any) -> Iterator[Any]:
     """Packets of the pieces, each with the time stamp that its frame has in the film."""
     delay = max(reordering(part) for part in parts)
     usual = plan.pts[1] - plan.pts[0] if len(plan.pts) > 1 else 1
@@ -185,9 +187,10 @@ def reordering(part: Path) -> int:
     return max(i - rank[pts] for i, pts in enumerate(times))
 
 
-def sound_packets(source: Any, streams: dict[int, Any]) -> Iterator[Any]:
-    for packet in source.demux(list(source.streams.audio)):
-        if packet.size and packet.dts is not None:
+def audio_packets(source: Demuxer, streams: dict[int, Any]) -> Iterator[Any]:
+    """Packets of the film's sound, on the clock that the reader gives the frames."""
+    for packet in source.packets():
+        if packet is not None and packet.stream.index in streams and packet.dts is not None:
             packet.stream = streams[packet.stream.index]
             yield packet
 
