@@ -1,4 +1,4 @@
-"""Type aliases: arrays, paths, devices, models."""
+"""Type aliases: arrays, paths, devices, models, options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = [
     "Device",
     "DeviceName",
     "Float32Array",
+    "IgnoreBorder",
     "ModelName",
     "Order",
     "StrPath",
@@ -22,6 +23,7 @@ __all__ = [
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+IgnoreBorder: TypeAlias = Literal["auto"] | bool
 Order: TypeAlias = Literal["bgr", "rgb"]
 StrPath: TypeAlias = "str | os.PathLike[str]"
 

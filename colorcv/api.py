@@ -7,14 +7,14 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, overload
 
-from ._typing import AnyArray, Device, Order
+from ._typing import AnyArray, Device, IgnoreBorder, Order
 from .colorizer import Colorizer
 from .editing import check_strength
 from .errors import OptionError
 from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
-from .image.validation import check_saturation
+from .image.validation import check_ignore_border, check_saturation
 from .models import ModelFiles
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def colorize(
     hints: Hints | None = ...,
     reference: Any = ...,
     reference_strength: float = ...,
+    ignore_border: IgnoreBorder = ...,
 ) -> AnyArray: ...
 @overload
 def colorize(
@@ -60,6 +61,7 @@ def colorize(
     hints: Hints | None = ...,
     reference: Any = ...,
     reference_strength: float = ...,
+    ignore_border: IgnoreBorder = ...,
 ) -> PillowImage: ...
 
 
@@ -73,6 +75,7 @@ def colorize(
     hints: Hints | None = None,
     reference: Any = None,
     reference_strength: float = 1.0,
+    ignore_border: IgnoreBorder = "auto",
 ) -> Any:
     """Colour one image.
 
@@ -102,6 +105,11 @@ def colorize(
         Colours are taken from these where the network sees the same kind of thing.
     reference_strength : float, 0..1
         1 takes the reference's colours as far as they are sure, 0 not at all.
+    ignore_border : {"auto", True, False}
+        A white or black border (an album mat, the edge of a scan, letterbox bars) misleads the
+        network. ``"auto"`` looks for one on opposite sides, leaves it out of what the network
+        sees, and keeps it grey. True also takes a border on one side, or of any grey, for one;
+        False colours everything, as `hints` do.
 
     Returns
     -------
@@ -116,8 +124,8 @@ def colorize(
         Not a usable image; the message says what was given and what is accepted. A hint is
         outside of the image, a stroke layer has another shape, a reference is grey.
     OptionError
-        Unknown model, device or order, a saturation outside 0..10, a strength outside 0..1, or
-        hints that are none.
+        Unknown model, device or order, a saturation outside 0..10, a strength outside 0..1, hints
+        that are none, or another `ignore_border`.
     DownloadError, ChecksumError, ModelFormatError, DeviceError
         See `Colorizer`.
 
@@ -131,7 +139,10 @@ def colorize(
     """
     check_saturation(saturation)
     check_strength(reference_strength)
-    source = SourceImage(image, order=order)  # checked before a model is downloaded for it
+    check_ignore_border(ignore_border)
+    # Before a model is downloaded for it. Hints are placed on the whole image.
+    border = False if hints is not None else ignore_border
+    source = SourceImage(image, order=order, ignore_border=border)
     if not isinstance(model, (str, ModelFiles)):
         raise OptionError(f"model must be a name or a ModelFiles, got {type(model).__name__}")
     return default_colorizer(model, device)._colorize(

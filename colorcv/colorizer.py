@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import editing, network
 from ._parallel import ordered_map
-from ._typing import AnyArray, Device, Float32Array, Order
+from ._typing import AnyArray, Device, Float32Array, IgnoreBorder, Order
 from .color import lab
 from .editing import check_strength
 from .errors import ImageError
@@ -23,7 +23,7 @@ from .frames import colorize_frames, predict_chroma
 from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
-from .image.validation import check_saturation
+from .image.validation import check_ignore_border, check_saturation
 from .models import ModelFiles, resolve
 from .models.registry import MODELS
 from .steering_methods import SteeringMethods
@@ -249,6 +249,7 @@ class Colorizer(SteeringMethods):
         hints: Hints | None = ...,
         reference: Any = ...,
         reference_strength: float = ...,
+        ignore_border: IgnoreBorder = ...,
     ) -> AnyArray: ...
     @overload
     def colorize(
@@ -260,6 +261,7 @@ class Colorizer(SteeringMethods):
         hints: Hints | None = ...,
         reference: Any = ...,
         reference_strength: float = ...,
+        ignore_border: IgnoreBorder = ...,
     ) -> PillowImage: ...
 
     def colorize(
@@ -271,15 +273,23 @@ class Colorizer(SteeringMethods):
         hints: Hints | None = None,
         reference: Any = None,
         reference_strength: float = 1.0,
+        ignore_border: IgnoreBorder = "auto",
     ) -> Any:
         """Colour one image; `colorcv.colorize` documents input and output."""
         check_saturation(saturation)
         check_strength(reference_strength)
-        source = SourceImage(image, order=order)
+        check_ignore_border(ignore_border)
+        border = False if hints is not None else ignore_border  # hints are placed on the whole
+        source = SourceImage(image, order=order, ignore_border=border)
         return self._colorize(source, saturation, hints, reference, reference_strength)
 
     def colorize_batch(
-        self, images: Iterable[Any], *, order: Order = "bgr", saturation: float = 1.0
+        self,
+        images: Iterable[Any],
+        *,
+        order: Order = "bgr",
+        saturation: float = 1.0,
+        ignore_border: IgnoreBorder = "auto",
     ) -> Iterator[Any]:
         """Colour many images; the next is read while one is with the network.
 
@@ -288,7 +298,7 @@ class Colorizer(SteeringMethods):
         images : iterable
             Of anything that `colorize` accepts, of any sizes. It is read as results are taken,
             at most three images ahead.
-        order, saturation
+        order, saturation, ignore_border
             As for `colorize`.
 
         Yields
@@ -305,6 +315,7 @@ class Colorizer(SteeringMethods):
             An option is out of its range.
         """
         check_saturation(saturation)
+        check_ignore_border(ignore_border)
         if isinstance(images, (str, bytes, os.PathLike, np.ndarray)):
             raise ImageError(
                 f"colorize_batch expects an iterable of images, got one {type(images).__name__}; "
@@ -312,7 +323,8 @@ class Colorizer(SteeringMethods):
             )
 
         def colorize_one(image: Any) -> Any:
-            return self._colorize(SourceImage(image, order=order), saturation)
+            source = SourceImage(image, order=order, ignore_border=ignore_border)
+            return self._colorize(source, saturation)
 
         return ordered_map(colorize_one, images, 2, name="colorcv-images")
 

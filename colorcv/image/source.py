@@ -12,20 +12,12 @@ import cv2
 import numpy as np
 
 from .._parallel import ordered_map
-from .._typing import AnyArray, Float32Array
-from ..color.lab import (
-    LUMINANCE_BGR,
-    apply_lut,
-    bgr_from_lab,
-    lightness_from_luminance,
-    lightness_table,
-    linear_from_srgb,
-    linear_table,
-    srgb_from_linear,
-)
+from .._typing import AnyArray, Float32Array, IgnoreBorder
 from ..color.resample import downscale_strips, resize, upscale_rows
+from . import strips
+from .border import DETECTION_SIDE, NO_BORDER, Border, detect_border
 from .inputs import load_image
-from .validation import check_saturation
+from .validation import check_ignore_border, check_saturation
 
 __all__ = ["SourceImage", "check_saturation"]
 
@@ -36,7 +28,6 @@ T = TypeVar("T")
 _IN_FLIGHT_DIVISOR, _MAX_THREADS = 8, 8
 # Pixels per strip: enough to outweigh the overhead of calls, few enough to stay in a core's cache.
 _MIN_STRIP_PIXELS, _MAX_STRIP_PIXELS = 1 << 12, 1 << 17
-_GAMUT_CHUNK = 1 << 13  # pixels outside the sRGB gamut that are recomputed at a time
 
 
 class SourceImage:
@@ -51,16 +42,22 @@ class SourceImage:
     order : {"bgr", "rgb"}
         Order of the colour channels of the input and the result, also for a file. A fourth
         channel is alpha.
+    ignore_border : {"auto", True, False}
+        Find a uniform border (`detect_border`), leave it out of the lightness that the network
+        sees, and keep it grey. ``"auto"`` uses the strict rule, True the other.
 
     Raises
     ------
     ImageError
         Not a usable image.
     OptionError
-        Unknown `order`.
+        Unknown `order` or `ignore_border`.
     """
 
-    def __init__(self, image: Any, *, order: str = "bgr") -> None:
+    def __init__(
+        self, image: Any, *, order: str = "bgr", ignore_border: IgnoreBorder = False
+    ) -> None:
+        check_ignore_border(ignore_border)
         self._input = load_image(image, order)
         self._order = order
         self._image = self._input.pixels
@@ -77,6 +74,9 @@ class SourceImage:
         if self._transposed:
             self._pixels = self._pixels.swapaxes(0, 1)
         self._strip_rows = max(1, budget // self._pixels.shape[1])
+        self._inside_slices: tuple[slice, slice] | None = None
+        if ignore_border is not False:
+            self._leave_out(self._find_border(strict=ignore_border == "auto"))
 
     @property
     def shape_hw(self) -> tuple[int, int]:
@@ -95,6 +95,12 @@ class SourceImage:
         return self._order
 
     @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns within the border; all of them if there is none."""
+        height, width = self.shape_hw
+        return self._inside_slices or (slice(0, height), slice(0, width))
+
+    @property
     def name(self) -> str:
         """A path or the kind of the input, for logs."""
         return self._input.name
@@ -107,9 +113,9 @@ class SourceImage:
         """Return True if all pixels are one of exactly two greys, as in a 1-bit scan."""
         values: set[float] = set()
         sample = self._pixels[:: max(1, len(self._pixels) // 64)]
-        if len(_distinct(self._native(sample))) > 2:
+        if len(strips.distinct_values(strips.contiguous(sample))) > 2:
             return False
-        for distinct in self._map_strips(lambda rows: _distinct(self._strip(rows))):
+        for distinct in self._map_strips(lambda rows: strips.distinct_values(self._strip(rows))):
             values.update(distinct)
         return len(values) == 2
 
@@ -125,8 +131,11 @@ class SourceImage:
         -------
         shape_hw float32, 0..100
             Area mean along an axis that shrinks, linear interpolation along one that grows,
-            weighted by alpha. Fully transparent areas take the mean of the visible image.
+            weighted by alpha. Fully transparent areas take the mean of the visible image. Only
+            what is within the border.
         """
+        if self._inside_slices:
+            return self._inside.lightness_at(shape_hw)
         small_hw = shape_hw[::-1] if self._transposed else shape_hw
         full_hw = self._work_hw
         if self._alpha is None:
@@ -142,7 +151,7 @@ class SourceImage:
         Parameters
         ----------
         chroma : (s, t, 2) float32
-            a* and b* at any size.
+            a* and b* at any size, of what is within the border.
         saturation : float
             Factor on chroma, 0..10; 0 returns the grey image.
 
@@ -158,6 +167,10 @@ class SourceImage:
             `saturation` is not a number in 0..10.
         """
         check_saturation(saturation)
+        if self._inside_slices and saturation:
+            whole = self.colored(chroma, saturation=0)
+            whole[self._inside_slices] = self._inside.colored(chroma, saturation=saturation)
+            return whole
         if self._transposed:
             chroma = chroma.swapaxes(0, 1)
         full_hw = self._work_hw
@@ -172,16 +185,28 @@ class SourceImage:
         def color(rows: slice) -> None:
             strip = self._strip(rows)
             if saturation == 0:
-                work[rows, :, :3] = self._grey(strip)
+                work[rows, :, :3] = strips.grey(strip, self._order)
             else:
                 ab = upscale_rows(chroma, full_hw, rows.start, rows.stop)
-                self._merge_lab(self._lightness(strip), ab, work[rows])
+                light = strips.lightness(strip, self._order)
+                strips.merge_lab(light, ab, work[rows], self._order)
 
         for _ in self._map_strips(color):
             pass
         if self._alpha is not None:
             result[..., 3] = self._image[..., 3]
         return result
+
+    def _find_border(self, *, strict: bool) -> Border:
+        height, width = self.shape_hw
+        scale = min(1, DETECTION_SIDE / max(height, width))
+        small_hw = max(1, round(scale * height)), max(1, round(scale * width))
+        return detect_border(self.lightness_at(small_hw), strict=strict)
+
+    def _leave_out(self, border: Border) -> None:
+        if border != NO_BORDER:
+            self._inside_slices = border.inside(self.shape_hw)
+            self._inside = SourceImage(self._image[self._inside_slices], order=self._order)
 
     @property
     def _work_hw(self) -> tuple[int, int]:
@@ -195,26 +220,12 @@ class SourceImage:
     def _map_strips(self, func: Callable[[slice], T]) -> Iterator[T]:
         """Call `func` with the rows of each strip; yield its results in order."""
         rows, step = len(self._pixels), self._strip_rows
-        strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        slices = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
         # With few strips, threads cost more than they gain.
-        return ordered_map(func, strips, self._threads if len(strips) >= 8 else 1)
+        return ordered_map(func, slices, self._threads if len(slices) >= 8 else 1)
 
     def _strip(self, rows: slice) -> AnyArray:
-        """Return rows without alpha, contiguous, in native byte order; as (n, W) if all grey."""
-        return self._native(self._pixels[rows])
-
-    def _native(self, strip: AnyArray) -> AnyArray:
-        if strip.ndim == 3:
-            strip = strip[..., :3]
-        strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
-        if strip.dtype.kind == "f":
-            strip = np.clip(strip, 0, 1)
-        # A grey image stored as colour: a table lookup takes a third of the time of a cube root.
-        if strip.ndim == 3 and (strip[0, 0] == strip[0, 0, 0]).all():
-            blue, green, red = cv2.split(strip)
-            if np.array_equal(blue, green) and np.array_equal(green, red):
-                return np.asarray(blue)
-        return strip
+        return strips.contiguous(self._pixels[rows])
 
     def _downscale(
         self,
@@ -231,19 +242,7 @@ class SourceImage:
         return downscale_strips(self._map_strips(narrow), full_hw, small_hw)
 
     def _lightness_of(self, rows: slice) -> Float32Array:
-        return self._lightness(self._strip(rows))
-
-    def _lightness(self, strip: AnyArray) -> Float32Array:
-        if strip.ndim == 3:
-            return lightness_from_luminance(self._luminance(strip))
-        if strip.dtype.kind == "u":
-            return apply_lut(strip, lightness_table(1 << 8 * strip.itemsize))
-        return lightness_from_luminance(_linear(strip))
-
-    def _luminance(self, strip: AnyArray) -> Float32Array:
-        weights = LUMINANCE_BGR if self._order == "bgr" else LUMINANCE_BGR[:, ::-1].copy()
-        luminance = np.asarray(cv2.transform(_linear(strip), weights), np.float32)
-        return luminance.reshape(strip.shape[:2])
+        return strips.lightness(self._strip(rows), self._order)
 
     def _opaque_lightness(
         self, full_hw: tuple[int, int], small_hw: tuple[int, int]
@@ -266,59 +265,3 @@ class SourceImage:
         # Small enough to show only where nearly everything is transparent.
         fill = 1e-3 * np.maximum(1 - opacity, 0)
         return np.asarray((light + fill * mean) / (opacity + fill), np.float32)
-
-    def _grey(self, strip: AnyArray) -> AnyArray:
-        """Return a strip without its colours, (n, W, 1); grey pixels are unchanged."""
-        if strip.ndim == 2:
-            return strip[..., np.newaxis]
-        grey = _as_dtype(srgb_from_linear(self._luminance(strip)), strip.dtype)
-        low, high = strip.min(axis=2), strip.max(axis=2)
-        return np.where(low == high, low, grey)[..., np.newaxis]
-
-    def _merge_lab(self, lightness: Float32Array, ab: Float32Array, out: AnyArray) -> None:
-        """Write a coloured strip to `out`, (n, W, 3 or 4); its alpha is not touched."""
-        channels = (0, 1, 2) if self._order == "bgr" else (2, 1, 0)
-        if out.dtype != np.uint8:
-            planes = bgr_from_lab(lightness.reshape(-1), ab.reshape(-1, 2))
-            for channel, plane in zip(channels, planes, strict=True):
-                out[..., channel] = _as_dtype(plane, out.dtype).reshape(lightness.shape)
-            return
-        lab = cv2.merge([lightness, np.ascontiguousarray(ab)]).reshape(*ab.shape[:2], 3)
-        code = cv2.COLOR_LAB2BGR if self._order == "bgr" else cv2.COLOR_LAB2RGB
-        in_place = out.shape[2] == 3 and not self._transposed
-        strip = out if in_place else np.empty(lab.shape, np.uint8)
-        cv2.convertScaleAbs(cv2.cvtColor(lab, code), dst=strip, alpha=255)
-        # cvtColor clips colours outside the gamut, which changes lightness and hue: recompute them.
-        clipped = np.flatnonzero(cv2.inRange(strip, (1, 1, 1, 0), (254, 254, 254, 0)) == 0)
-        pixels, light, chroma = strip.reshape(-1, 3), lightness.reshape(-1), ab.reshape(-1, 2)
-        for start in range(0, clipped.size, _GAMUT_CHUNK):
-            chunk = clipped[start : start + _GAMUT_CHUNK]
-            planes = bgr_from_lab(light.take(chunk), chroma.take(chunk, axis=0))
-            for channel, plane in zip(channels, planes, strict=True):
-                pixels[chunk, channel] = _as_dtype(plane, out.dtype)
-        if not in_place:
-            out[..., :3] = strip
-
-
-def _distinct(strip: AnyArray) -> list[float]:
-    """Return up to three distinct values of a grey strip; three for a coloured one."""
-    if strip.ndim == 3:
-        return [0, 1, 2]
-    low, high = strip.min(), strip.max()
-    between = strip[(strip != low) & (strip != high)][:1]
-    return list({float(low), float(high), *map(float, between)})
-
-
-def _linear(strip: AnyArray) -> Float32Array:
-    if strip.dtype.kind == "u":
-        return apply_lut(strip, linear_table(1 << 8 * strip.itemsize))
-    return linear_from_srgb(strip.astype(np.float32, copy=False))
-
-
-def _as_dtype(values: Float32Array, dtype: np.dtype[Any]) -> AnyArray:
-    """Convert values in 0..1 to an image's dtype and range, rounding integers."""
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    levels = np.float32(255 if dtype.itemsize == 1 else 65535)
-    rounded: AnyArray = np.rint(values * levels).astype(dtype)
-    return rounded

@@ -11,7 +11,7 @@ import numpy as np
 from .._typing import AnyArray
 from ..errors import ImageError, OptionError
 
-__all__ = ["check_saturation", "validate_image"]
+__all__ = ["check_ignore_border", "check_saturation", "validate_image"]
 
 _ACCEPTED = (
     "expected an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or "
@@ -53,6 +53,12 @@ def check_saturation(saturation: Any) -> None:
     is_number = isinstance(saturation, (int, float, np.integer, np.floating))
     if not is_number or isinstance(saturation, bool) or not 0 <= saturation <= 10:
         raise OptionError(f"saturation must be between 0 and 10, got {saturation!r}")
+
+
+def check_ignore_border(ignore_border: Any) -> None:
+    """Raise OptionError unless `ignore_border` is "auto", True or False."""
+    if not (ignore_border is True or ignore_border is False or ignore_border == "auto"):
+        raise OptionError(f'ignore_border must be "auto", True or False, got {ignore_border!r}')
 
 
 def _type_name(value: Any) -> str:

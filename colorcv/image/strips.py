@@ -1,0 +1,117 @@
+"""Lightness and colours of strips of an image: grey (n, W) or colour (n, W, 3), any dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .._typing import AnyArray, Float32Array
+from ..color.lab import (
+    LUMINANCE_BGR,
+    apply_lut,
+    bgr_from_lab,
+    lightness_from_luminance,
+    lightness_table,
+    linear_from_srgb,
+    linear_table,
+    srgb_from_linear,
+)
+
+__all__ = ["contiguous", "distinct_values", "grey", "lightness", "merge_lab"]
+
+_GAMUT_CHUNK = 1 << 13  # pixels outside the sRGB gamut that are recomputed at a time
+
+
+def contiguous(strip: AnyArray) -> AnyArray:
+    """Return a strip without alpha, contiguous, in native byte order; as (n, W) if all grey."""
+    if strip.ndim == 3:
+        strip = strip[..., :3]
+    strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
+    if strip.dtype.kind == "f":
+        strip = np.clip(strip, 0, 1)
+    # A grey image stored as colour: a table lookup takes a third of the time of a cube root.
+    if strip.ndim == 3 and (strip[0, 0] == strip[0, 0, 0]).all():
+        blue, green, red = cv2.split(strip)
+        if np.array_equal(blue, green) and np.array_equal(green, red):
+            return np.asarray(blue)
+    return strip
+
+
+def lightness(strip: AnyArray, order: str) -> Float32Array:
+    """Return L* in 0..100, (n, W); `order` is that of the colour channels."""
+    if strip.ndim == 3:
+        return lightness_from_luminance(_luminance(strip, order))
+    if strip.dtype.kind == "u":
+        return apply_lut(strip, lightness_table(1 << 8 * strip.itemsize))
+    return lightness_from_luminance(_linear(strip))
+
+
+def grey(strip: AnyArray, order: str) -> AnyArray:
+    """Return a strip without its colours, (n, W, 1); grey pixels are unchanged."""
+    if strip.ndim == 2:
+        return strip[..., np.newaxis]
+    values = _as_dtype(srgb_from_linear(_luminance(strip, order)), strip.dtype)
+    low, high = strip.min(axis=2), strip.max(axis=2)
+    return np.where(low == high, low, values)[..., np.newaxis]
+
+
+def distinct_values(strip: AnyArray) -> list[float]:
+    """Return up to three distinct values of a grey strip; three for a coloured one."""
+    if strip.ndim == 3:
+        return [0, 1, 2]
+    low, high = strip.min(), strip.max()
+    between = strip[(strip != low) & (strip != high)][:1]
+    return list({float(low), float(high), *map(float, between)})
+
+
+def merge_lab(light: Float32Array, ab: Float32Array, out: AnyArray, order: str) -> None:
+    """Write a coloured strip to `out`, (n, W, 3 or 4); its alpha is not touched."""
+    if out.dtype != np.uint8:
+        channels = (0, 1, 2) if order == "bgr" else (2, 1, 0)
+        planes = bgr_from_lab(light.reshape(-1), ab.reshape(-1, 2))
+        for channel, plane in zip(channels, planes, strict=True):
+            out[..., channel] = _as_dtype(plane, out.dtype).reshape(light.shape)
+        return
+    in_place = out.strides == (3 * out.shape[1], 3, 1)  # as cv::Mat needs it
+    strip = out if in_place else np.empty((*light.shape, 3), np.uint8)
+    _merge_lab_uint8(light, ab, strip, order)
+    if not in_place:
+        out[..., :3] = strip
+
+
+def _merge_lab_uint8(light: Float32Array, ab: Float32Array, out: AnyArray, order: str) -> None:
+    lab = cv2.merge([light, np.ascontiguousarray(ab)]).reshape(out.shape)
+    code = cv2.COLOR_LAB2BGR if order == "bgr" else cv2.COLOR_LAB2RGB
+    cv2.convertScaleAbs(cv2.cvtColor(lab, code), dst=out, alpha=255)
+    # cvtColor clips colours outside the gamut, which changes lightness and hue: recompute them.
+    clipped = np.flatnonzero(cv2.inRange(out, (1, 1, 1, 0), (254, 254, 254, 0)) == 0)
+    pixels, flat_light, flat_ab = out.reshape(-1, 3), light.reshape(-1), ab.reshape(-1, 2)
+    channels = (0, 1, 2) if order == "bgr" else (2, 1, 0)
+    for start in range(0, clipped.size, _GAMUT_CHUNK):
+        chunk = clipped[start : start + _GAMUT_CHUNK]
+        planes = bgr_from_lab(flat_light.take(chunk), flat_ab.take(chunk, axis=0))
+        for channel, plane in zip(channels, planes, strict=True):
+            pixels[chunk, channel] = _as_dtype(plane, out.dtype)
+
+
+def _luminance(strip: AnyArray, order: str) -> Float32Array:
+    weights = LUMINANCE_BGR if order == "bgr" else LUMINANCE_BGR[:, ::-1].copy()
+    luminance = np.asarray(cv2.transform(_linear(strip), weights), np.float32)
+    return luminance.reshape(strip.shape[:2])
+
+
+def _linear(strip: AnyArray) -> Float32Array:
+    if strip.dtype.kind == "u":
+        return apply_lut(strip, linear_table(1 << 8 * strip.itemsize))
+    return linear_from_srgb(strip.astype(np.float32, copy=False))
+
+
+def _as_dtype(values: Float32Array, dtype: np.dtype[Any]) -> AnyArray:
+    """Convert values in 0..1 to an image's dtype and range, rounding integers."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    levels = np.float32(255 if dtype.itemsize == 1 else 65535)
+    rounded: AnyArray = np.rint(values * levels).astype(dtype)
+    return rounded
