@@ -53,12 +53,15 @@ def load_colorizer(arguments: argparse.Namespace, console: Console) -> Colorizer
     check_saturation(arguments.saturation)
     _download_model(arguments.model, console)
     with Activity(console, f"loading {arguments.model}"):
-        return Colorizer(
+        colorizer = Colorizer(
             arguments.model,
             device=arguments.device,
             temperature=arguments.temperature,
             low_memory=arguments.low_memory,
         )
+    if console.verbose:
+        console.note(f"model {arguments.model} on {colorizer.device}: {colorizer.device_reason}")
+    return colorizer
 
 
 def _download_model(model: str, console: Console) -> Path:

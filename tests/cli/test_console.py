@@ -95,6 +95,7 @@ def test_log_messages_are_shown(
     handlers = list(logger.handlers)
     assert run_lite("a.png", *flags) == 0
     captured = capsys.readouterr()
+    assert ("model lite on cpu: " in captured.err) == ("-v" in flags)
     lines = [line for line in captured.err.splitlines(True) if "loaded" in line or "two" in line]
     assert "".join(lines) == expected
     assert captured.out == "a.color.png\n"
