@@ -304,6 +304,15 @@ def test_offline_opens_no_socket(value: str, folder: Path, monkeypatch: pytest.M
     assert "small.prototxt" not in str(caught.value)
 
 
+def test_a_file_put_into_the_parent_folder_is_mentioned(folder: Path) -> None:
+    """COLORCV_HOME itself, instead of the model's folder in it."""
+    (folder / WEIGHTS).rename(folder.parent / WEIGHTS)
+    with pytest.raises(DownloadError) as caught:
+        resolve(NAME)
+    expected = f"  {WEIGHTS} (0.3 MB) is in {folder.parent}: move it into the folder {NAME}\n"
+    assert expected in str(caught.value)
+
+
 def test_offline_creates_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path / "new"))
     with pytest.raises(DownloadError):

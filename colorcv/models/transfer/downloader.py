@@ -104,14 +104,17 @@ def _unavailable(model: Model, reason: str, *advice: str, received: int = 0) -> 
         f"model {model.name!r} is not available: {reason}",
         *([f"{_format_size(received)} are kept; the next download resumes there"] * (received > 0)),
         f"Missing in {folder}:",
-        *(f"  {file.name} ({_format_size(file.size)}){_source(file)}" for file in missing),
+        *(f"  {file.name} ({_format_size(file.size)}){_source(folder, file)}" for file in missing),
         "What you can do:",
         *(f"  - {way}" for way in ways),
     ]
     return DownloadError("\n".join(lines))
 
 
-def _source(file: ModelFile) -> str:
+def _source(folder: Path, file: ModelFile) -> str:
+    """Say where to get a file from: the parent folder, an easy mistake, or its first URL."""
+    if (folder.parent / file.name).is_file():
+        return f" is in {folder.parent}: move it into the folder {folder.name}"
     return f" from {file.urls[0]}" if file.urls else ""
 
 
