@@ -15,6 +15,7 @@ av = pytest.importorskip("av")
 
 from colorcv import OptionError, VideoError  # noqa: E402
 from colorcv.video.api import VideoResult, colorize_video, preview  # noqa: E402
+from colorcv.video.pyav.matroska import set_pixel_aspect_ratio  # noqa: E402
 from tests.helpers.clips import contents, make_clip  # noqa: E402
 from tests.helpers.films import FakeColorizer  # noqa: E402
 
@@ -94,15 +95,43 @@ def test_pixel_aspect_ratio_is_kept(
     assert not any("64:45" in note for note in result.notes)
 
 
-@pytest.mark.parametrize("codec", ["vp9", "av1", "ffv1"])
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("vp9", ".mkv"), ("av1", ".mkv"), ("ffv1", ".mkv"), ("vp9", ".webm"), ("av1", ".webm")],
+)
+def test_pixel_aspect_ratio_in_matroska(
+    tmp_path: Path, color: Callable[..., VideoResult], codec: str, suffix: str
+) -> None:
+    """PyAV does not set it on the stream, so it is written into the finished file."""
+    luma = make_clip(
+        tmp_path / "a.mp4", frames=6, size_wh=(360, 64), sample_aspect_ratio=Fraction(64, 45),
+        audio=["aac"],
+    )  # fmt: skip
+    result = color("a.mp4", f"out{suffix}", codec=codec)
+    assert contents(result.path).sample_aspect_ratio == Fraction(64, 45)
+    assert result.notes == ()
+    # The check sums of the header are right, and what follows was not moved.
+    checks = {"err_detect": "crccheck+explode"}
+    with av.open(str(result.path), container_options=checks) as container:
+        assert [int(s.index) for s in container.streams] == [0, 1]
+        container.seek(int(0.2 * av.time_base))
+        assert len(list(container.decode(video=0))) == len(luma)
+
+
 def test_pixel_aspect_ratio_that_is_lost_is_said(
-    tmp_path: Path, color: Callable[..., VideoResult], codec: str
+    tmp_path: Path, color: Callable[..., VideoResult]
 ) -> None:
     make_clip(tmp_path / "a.mp4", frames=6, sample_aspect_ratio=Fraction(64, 45))
-    result = color("a.mp4", "out.mkv", codec=codec)
-    kept = contents(result.path).sample_aspect_ratio == Fraction(64, 45)
-    said = any("64:45" in note and ".mkv" in note for note in result.notes)
-    assert kept != said
+    result = color("a.mp4", "out.avi", codec="ffv1")
+    assert any("64:45" in note and ".avi" in note for note in result.notes)
+
+
+def test_a_header_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    for data in (b"", b"RIFF1234", b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff" + bytes(40)):
+        path = tmp_path / "a.mkv"
+        path.write_bytes(data)
+        assert set_pixel_aspect_ratio(path, Fraction(64, 45)) is False
+        assert path.read_bytes() == data
 
 
 def test_opencv_alone_says_that_the_pixel_aspect_ratio_is_lost(

@@ -13,6 +13,7 @@ from ...errors import VideoError
 from ..options import VideoOptions
 from .codecs import encoder_settings
 from .inspection import VideoProperties, inspect_video
+from .matroska import set_pixel_aspect_ratio
 from .passthrough import PassthroughStreams
 from .planes import JPEG_RANGE, MPEG_RANGE, error_text
 
@@ -121,6 +122,12 @@ class PyAVWriter:
         if settings.codec == "hevc" and suffix in (".mp4", ".m4v", ".mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
         self.stream = stream
+        # H.264 and HEVC hold the pixel aspect ratio themselves.
+        self._has_no_ratio = suffix in (".mkv", ".webm") and settings.codec in (
+            "vp9",
+            "av1",
+            "ffv1",
+        )
         self.rate, self.time_base = rate, time_base
 
     def _note_bits(self, codec: str, bits: int) -> None:
@@ -196,6 +203,8 @@ class PyAVWriter:
             if self.passthrough is not None:
                 self.passthrough.flush()
             self.container.close()
+            if self._sink is None and self.sample_aspect_ratio and self._has_no_ratio:
+                set_pixel_aspect_ratio(self.path, self.sample_aspect_ratio)
             found = inspect_video(self.path if self._sink is None else self._sink)
         except (av.error.FFmpegError, OSError, ValueError) as err:
             raise self.failed(err) from err
