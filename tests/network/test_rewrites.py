@@ -13,7 +13,7 @@ import pytest
 from colorcv.network import onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
-from colorcv.network.rewrites import dilation, head, winograd
+from colorcv.network.rewrites import dilation, head, transforms, winograd
 from tests.reference import onnx_reference, small
 from tests.reference.caffe_writer import encode, sample_lightness
 
@@ -210,17 +210,35 @@ def test_sizes_that_the_dilation_does_not_divide_stay(tmp_path: Path) -> None:
     ],
 )
 def test_transforms_in_one_dimension(key: Any, taps: int, output: Any) -> None:
-    found = winograd.TRANSFORMS[key]
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal(found.tile_in), rng.standard_normal(taps)
-    outputs = found.output_transform @ ((found.kernel_transform @ w) * (found.input_transform @ x))
-    expected = [output(x, w, y) for y in range(found.tile_out)]
-    np.testing.assert_allclose(outputs, expected, atol=1e-12)
+    for transform in transforms.TRANSFORMS[key]:
+        x, w = rng.standard_normal(transform.tile_in), rng.standard_normal(taps)
+        products = (transform.kernel_transform @ w) * (transform.input_transform @ x)
+        expected = [output(x, w, y) for y in range(transform.tile_out)]
+        np.testing.assert_allclose(transform.output_transform @ products, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size", "tile_out"),
+    [((14, 14), 3), ((28, 28), 4), ((16, 20), 4), ((6, 6), 3), ((3, 3), 3), ((4, 4), 4)],
+)
+def test_select_transform(size: tuple[int, int], tile_out: int) -> None:
+    candidates = transforms.TRANSFORMS["Conv", 3, 1, 1, 1]
+    assert transforms.select_transform(candidates, size).tile_out == tile_out
+
+
+def test_products_of_tensors_have_three_dimensions(tmp_path: Path) -> None:
+    """OpenCV 5.0 keeps a copy of the input of every MatMul of two-dimensional tensors."""
+    graph = REWRITES["all for 5"](build(tmp_path, "a run of dilated layers", (12, 24)))
+    products = [node for node in graph.nodes if node.op == "MatMul"]
+    of_tensors = [node for node in products if not node.name.endswith("transformed")]
+    assert len(of_tensors) == 3 * ops(graph).count("Concat") // 2
+    assert all(len(node.shape) == 3 for node in of_tensors)
 
 
 def test_the_published_f43_matrices() -> None:
     # Lavin and Gray 2015, section 4.3. Rows of kernel and input may have opposite scales.
-    inputs, kernel, outputs = winograd.toom_cook(4, 3, (0, 1, -1, 2, -2))
+    inputs, kernel, outputs = transforms.toom_cook(4, 3, (0, 1, -1, 2, -2))
     np.testing.assert_allclose(kernel[1] * inputs[1, 4], [-1 / 6] * 3)
     np.testing.assert_array_equal(outputs[3], [0, 1, -1, 8, -8, 1])
     np.testing.assert_array_equal(inputs[0], [4, 0, -5, 0, 1, 0])

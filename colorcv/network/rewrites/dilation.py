@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..graph import Graph, GraphBuilder, Node, Shape, constant
-from .winograd import TRANSFORMS, lower_to_winograd
+from .transforms import TRANSFORMS, select_transform
+from .winograd import lower_to_winograd
 
 __all__ = ["space_to_batch_tiled", "space_to_batch_winograd"]
 
@@ -210,7 +211,7 @@ def _convolve_stacked(
 ) -> str:
     dilation = node.integers("dilations")[0]
     part = (shape[1], shape[2] // dilation, shape[3] // dilation)
-    transform = TRANSFORMS["Conv", 3, 1, 1, 1]
+    transform = select_transform(TRANSFORMS["Conv", 3, 1, 1, 1], part[1:])
     return lower_to_winograd(builder, node, transform, source, part, planes=dilation * dilation)
 
 

@@ -10,113 +10,26 @@ arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..graph import Constant, Graph, GraphBuilder, Node, constant
+from .transforms import TRANSFORMS, WinogradTransform, select_transform
 
-__all__ = ["TRANSFORMS", "WinogradTransform", "lower_to_winograd", "winograd"]
-
-Matrix = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class WinogradTransform:
-    """One-dimensional minimal filtering; a two-dimensional tile uses it on both sides.
-
-    outputs = output_transform @ ((kernel_transform @ taps) * (input_transform @ inputs))
-
-    Attributes
-    ----------
-    tile_in : int
-        Inputs of a tile.
-    tile_step : int
-        Inputs from the start of one tile to the start of the next.
-    tile_out : int
-        Outputs of a tile.
-    input_transform : (size, tile_in) float64
-    kernel_transform : (size, taps) float64
-    output_transform : (tile_out, size) float64
-    """
-
-    tile_in: int
-    tile_step: int
-    tile_out: int
-    input_transform: Matrix
-    kernel_transform: Matrix
-    output_transform: Matrix
+__all__ = ["lower_to_winograd", "winograd"]
 
 
-def toom_cook(outputs: int, taps: int, points: tuple[float, ...]) -> tuple[Matrix, Matrix, Matrix]:
-    """Derive F(outputs, taps) by interpolation at `points` and infinity (Toom-Cook).
-
-    Returns
-    -------
-    input_transform, kernel_transform, output_transform : float64 matrices
-    """
-    size = outputs + taps - 1
-    assert len(points) == size - 1
-    inputs, kernel = np.zeros((size, size)), np.zeros((size, taps))
-    output = np.zeros((outputs, size))
-    for i, point in enumerate(points):
-        others = points[:i] + points[i + 1 :]
-        inputs[i, : size - 1] = np.poly(others)[::-1]
-        kernel[i] = point ** np.arange(taps) / np.prod([point - other for other in others])
-        output[:, i] = point ** np.arange(outputs)
-    inputs[-1] = np.poly(points)[::-1]
-    kernel[-1, -1] = output[-1, -1] = 1
-    return inputs, kernel, output
-
-
-def _stride_1() -> WinogradTransform:
-    return WinogradTransform(6, 4, 4, *toom_cook(4, 3, (0, 1, -1, 2, -2)))
-
-
-def _stride_2() -> WinogradTransform:
-    """Return the transform for stride 2: even rows of a tile meet two taps, odd rows one.
-
-    Output y takes rows 2y-1, 2y, 2y+1, which in the tile are 2y, 2y+1, 2y+2.
-    """
-    even_inputs, even_kernel, even_output = toom_cook(4, 2, (0, 1, -1, 2))
-    inputs, kernel, output = np.zeros((9, 9)), np.zeros((9, 3)), np.zeros((4, 9))
-    inputs[:5, 0:9:2], kernel[:5, 0:3:2], output[:, :5] = even_inputs, even_kernel, even_output
-    inputs[5:, 1:8:2], kernel[5:, 1], output[:, 5:] = np.eye(4), 1, np.eye(4)
-    return WinogradTransform(9, 8, 4, inputs, kernel, output)
-
-
-def _upsample_2() -> WinogradTransform:
-    """Return the transform for a deconvolution by 2 with 4 taps and a pad of 1.
-
-    Output 2y has taps 3, 1 on inputs y-1, y; output 2y+1 has taps 2, 0 on inputs y, y+1.
-    """
-    inputs_2, kernel_2, output_2 = toom_cook(4, 2, (0, 1, -1, 2))
-    inputs, kernel, output = np.zeros((10, 6)), np.zeros((10, 4)), np.zeros((8, 10))
-    inputs[:5, :5], kernel[:5, 3::-2], output[0::2, :5] = inputs_2, kernel_2, output_2
-    inputs[5:, 1:], kernel[5:, 2::-2], output[1::2, 5:] = inputs_2, kernel_2, output_2
-    return WinogradTransform(6, 4, 8, inputs, kernel, output)
-
-
-# (operator, kernel, stride, dilation, pad) -> transform
-TRANSFORMS = {
-    ("Conv", 3, 1, 1, 1): _stride_1(),
-    ("Conv", 3, 2, 1, 1): _stride_2(),
-    ("ConvTranspose", 4, 2, 1, 1): _upsample_2(),
-}
-
-
-def transform_for(node: Node) -> WinogradTransform | None:
-    """Return the transform of a layer, or None if it has none."""
+def transforms_for(node: Node) -> tuple[WinogradTransform, ...]:
+    """Return the transforms of a layer, if any."""
     if node.op not in ("Conv", "ConvTranspose") or node.attributes["group"] != 1:
-        return None
+        return ()
     settings = []
     for name in ("kernel_shape", "strides", "dilations", "pads"):
         values = set(node.integers(name))
         if len(values) != 1:
-            return None
+            return ()
         settings.append(values.pop())
-    return TRANSFORMS.get((node.op, *settings))  # type: ignore[arg-type]
+    return TRANSFORMS.get((node.op, *settings), ())  # type: ignore[arg-type]
 
 
 def winograd(predicate: Callable[[Node, int], bool]) -> Callable[[Graph], Graph]:
@@ -128,13 +41,14 @@ def winograd(predicate: Callable[[Node, int], bool]) -> Callable[[Graph], Graph]
     def rewrite(graph: Graph) -> Graph:
         builder = GraphBuilder(graph.constants)
         for node in graph.nodes:
-            transform = transform_for(node)
-            shape = graph.shape(node.inputs[0]) if transform else ()
-            if transform is None or not predicate(node, shape[1]):
-                builder.nodes.append(node)
-            else:
+            transforms = transforms_for(node)
+            shape = graph.shape(node.inputs[0]) if transforms else ()
+            if transforms and predicate(node, shape[1]):
                 builder.prefix = node.name
+                transform = select_transform(transforms, shape[2:])
                 lower_to_winograd(builder, node, transform, node.inputs[0], shape[1:])
+            else:
+                builder.nodes.append(node)
         return graph.replaced(builder.nodes, builder.constants)
 
     return rewrite
@@ -207,9 +121,9 @@ def _products(
     """
     channels, planes, height, width = shape
     outputs = node.shape[1]
-    rows, columns = (-(-side // transform.tile_step) for side in (height, width))
+    rows, columns = transform.tiles((height, width))
     tiles = planes * rows * columns
-    elements = len(transform.input_transform) ** 2
+    elements = transform.elements
     pad_h, pad_w = (
         max(0, transform.tile_step * (count - 1) + transform.tile_in - side - 1)
         for count, side in ((rows, height), (columns, width))
@@ -221,20 +135,24 @@ def _products(
         (1, channels * planes, height + 1 + pad_h, width + 1 + pad_w),
         mode="constant",
     )
-    step = (transform.tile_step, transform.tile_step)
-    slice_shape = (1, channels * planes, rows, columns)
-    # Slice i_j holds element (i, j) of all tiles.
+    # Rows first, then columns: with 6 and 6 slices in place of 36, fewer tensors exist at a time.
+    side, step = transform.tile_in, transform.tile_step
+    slice_shape = (1, channels * planes, rows, width + 1 + pad_w)
+    slices = [builder.slice_2d(f"rows{i}", x, slice_shape, (i, 0), (step, 1)) for i in range(side)]
+    x = builder.add_node("Concat", "by_row", slices, (side, *slice_shape[1:]), axis=0)
+    slice_shape = (side, channels * planes, rows, columns)
     slices = [
-        builder.slice_2d(f"slice{i}_{j}", x, slice_shape, (i, j), step)
-        for i in range(transform.tile_in)
-        for j in range(transform.tile_in)
+        builder.slice_2d(f"columns{j}", x, slice_shape, (0, j), (1, step)) for j in range(side)
     ]
-    x = builder.add_node("Concat", "tiles", slices, (len(slices), *slice_shape[1:]), axis=0)
-    x = builder.reshape("flat", x, (len(slices), channels * tiles))
+    shape_of_tiles = (side, side * channels * planes, rows, columns)
+    x = builder.add_node("Concat", "tiles", slices, shape_of_tiles, axis=1)
+    x = builder.reshape("flat", x, (1, side * side, channels * tiles))
+    # The first axis, of length 1, matters: OpenCV 5.0 keeps a copy of the input of each MatMul of
+    # two-dimensional tensors, 160 MiB in all for zhang2016.
     matrix = builder.add_constant(
         "input_transform", constant(np.kron(transform.input_transform, transform.input_transform))
     )
-    x = builder.add_node("MatMul", "input_tiles", (matrix, x), (elements, channels * tiles))
+    x = builder.add_node("MatMul", "input_tiles", (matrix, x), (1, elements, channels * tiles))
     x = builder.reshape("by_channel", x, (elements, channels, tiles))
     kernels = _kernels(builder, node, transform, outputs, channels)
     x = builder.add_node("MatMul", "products", (kernels, x), (elements, outputs, tiles))
@@ -249,13 +167,15 @@ def _from_tiles(
     `shape` is (outputs * planes, rows, columns), with rows and columns of tiles.
     """
     planes, rows, columns = shape
-    elements, side = len(transform.input_transform) ** 2, transform.tile_out
-    x = builder.reshape("wide", products, (elements, planes * rows * columns))
+    elements, side = transform.elements, transform.tile_out
+    x = builder.reshape("wide", products, (1, elements, planes * rows * columns))
     matrix = builder.add_constant(
         "output_transform",
         constant(np.kron(transform.output_transform, transform.output_transform)),
     )
-    x = builder.add_node("MatMul", "output_tiles", (matrix, x), (side**2, planes * rows * columns))
+    x = builder.add_node(
+        "MatMul", "output_tiles", (matrix, x), (1, side**2, planes * rows * columns)
+    )
     x = builder.reshape("split", x, (side, side, planes, rows, columns))
     x = builder.add_node(
         "Transpose", "transposed", (x,), (planes, rows, side, columns, side), perm=(2, 3, 0, 4, 1)

@@ -1,0 +1,129 @@
+"""Winograd transforms: minimal filtering in one dimension, and which one fits a layer.
+
+Winograd's minimal filtering (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
+2015), derived as Toom-Cook interpolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["TRANSFORMS", "WinogradTransform", "select_transform", "toom_cook"]
+
+Matrix = npt.NDArray[np.float64]
+
+# Of transforms that differ by at most this factor in products, the one with the smallest kernels is
+# taken. F(3x3) and F(4x4) take the same time on the 14x14 phases of zhang2016 (8 % more products in
+# larger matrices), and F(3x3) 42 MiB less: see benchmarks/network.py.
+MAX_EXTRA_PRODUCTS = 1.1
+
+
+@dataclass(frozen=True)
+class WinogradTransform:
+    """One-dimensional minimal filtering; a two-dimensional tile uses it on both sides.
+
+    outputs = output_transform @ ((kernel_transform @ taps) * (input_transform @ inputs))
+
+    Attributes
+    ----------
+    tile_in : int
+        Inputs of a tile.
+    tile_step : int
+        Inputs from the start of one tile to the start of the next.
+    tile_out : int
+        Outputs of a tile.
+    input_transform : (size, tile_in) float64
+    kernel_transform : (size, taps) float64
+    output_transform : (tile_out, size) float64
+    """
+
+    tile_in: int
+    tile_step: int
+    tile_out: int
+    input_transform: Matrix
+    kernel_transform: Matrix
+    output_transform: Matrix
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of a transformed tile: products per tile and pair of channels."""
+        return len(self.input_transform) ** 2
+
+    def tiles(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return the rows and columns of tiles that cover an input of `size` (H, W)."""
+        height, width = size
+        return -(-height // self.tile_step), -(-width // self.tile_step)
+
+
+def toom_cook(outputs: int, taps: int, points: tuple[float, ...]) -> tuple[Matrix, Matrix, Matrix]:
+    """Derive F(outputs, taps) by interpolation at `points` and infinity (Toom-Cook).
+
+    Returns
+    -------
+    input_transform, kernel_transform, output_transform : float64 matrices
+    """
+    size = outputs + taps - 1
+    assert len(points) == size - 1
+    inputs, kernel = np.zeros((size, size)), np.zeros((size, taps))
+    output = np.zeros((outputs, size))
+    for i, point in enumerate(points):
+        others = points[:i] + points[i + 1 :]
+        inputs[i, : size - 1] = np.poly(others)[::-1]
+        kernel[i] = point ** np.arange(taps) / np.prod([point - other for other in others])
+        output[:, i] = point ** np.arange(outputs)
+    inputs[-1] = np.poly(points)[::-1]
+    kernel[-1, -1] = output[-1, -1] = 1
+    return inputs, kernel, output
+
+
+def _stride_1(outputs: int, points: tuple[float, ...]) -> WinogradTransform:
+    return WinogradTransform(outputs + 2, outputs, outputs, *toom_cook(outputs, 3, points))
+
+
+def _stride_2() -> WinogradTransform:
+    """Return the transform for stride 2: even rows of a tile meet two taps, odd rows one.
+
+    Output y takes rows 2y-1, 2y, 2y+1, which in the tile are 2y, 2y+1, 2y+2.
+    """
+    even_inputs, even_kernel, even_output = toom_cook(4, 2, (0, 1, -1, 2))
+    inputs, kernel, output = np.zeros((9, 9)), np.zeros((9, 3)), np.zeros((4, 9))
+    inputs[:5, 0:9:2], kernel[:5, 0:3:2], output[:, :5] = even_inputs, even_kernel, even_output
+    inputs[5:, 1:8:2], kernel[5:, 1], output[:, 5:] = np.eye(4), 1, np.eye(4)
+    return WinogradTransform(9, 8, 4, inputs, kernel, output)
+
+
+def _upsample_2() -> WinogradTransform:
+    """Return the transform for a deconvolution by 2 with 4 taps and a pad of 1.
+
+    Output 2y has taps 3, 1 on inputs y-1, y; output 2y+1 has taps 2, 0 on inputs y, y+1.
+    """
+    inputs_2, kernel_2, output_2 = toom_cook(4, 2, (0, 1, -1, 2))
+    inputs, kernel, output = np.zeros((10, 6)), np.zeros((10, 4)), np.zeros((8, 10))
+    inputs[:5, :5], kernel[:5, 3::-2], output[0::2, :5] = inputs_2, kernel_2, output_2
+    inputs[5:, 1:], kernel[5:, 2::-2], output[1::2, 5:] = inputs_2, kernel_2, output_2
+    return WinogradTransform(6, 4, 8, inputs, kernel, output)
+
+
+# (operator, kernel, stride, dilation, pad) -> transforms, from the smallest kernels to the largest
+TRANSFORMS = {
+    ("Conv", 3, 1, 1, 1): (_stride_1(3, (0, 1, -1, 2)), _stride_1(4, (0, 1, -1, 2, -2))),
+    ("Conv", 3, 2, 1, 1): (_stride_2(),),
+    ("ConvTranspose", 4, 2, 1, 1): (_upsample_2(),),
+}
+
+
+def select_transform(
+    transforms: Sequence[WinogradTransform], size: Sequence[int]
+) -> WinogradTransform:
+    """Return the transform with the fewest products for an input of `size` rows and columns."""
+
+    def products(transform: WinogradTransform) -> int:
+        rows, columns = transform.tiles(size)
+        return rows * columns * transform.elements
+
+    limit = MAX_EXTRA_PRODUCTS * min(map(products, transforms))
+    return next(transform for transform in transforms if products(transform) <= limit)
