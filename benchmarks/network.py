@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,7 +39,7 @@ from benchmarks.harness import (
 from colorcv.network import loading
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.graph import Graph, Node
-from colorcv.network.profiles import Profile, select_profile
+from colorcv.network.profiles import Profile, prefers_winograd, select_profile
 from colorcv.network.rewrites.dilation import space_to_batch_tiled, space_to_batch_winograd
 from colorcv.network.rewrites.head import head_to_gemm
 from colorcv.network.rewrites.winograd import winograd
@@ -60,6 +61,15 @@ def from_channels(stride_1: int, *, stride_2: int = 1 << 30) -> tuple[Rewrite, .
     return (space_to_batch_winograd, winograd(predicate))
 
 
+def winograd_with(max_products: float) -> tuple[Rewrite, ...]:
+    """Return the rewrites of the fast profile of OpenCV 5, with other transforms."""
+    return (
+        partial(space_to_batch_winograd, max_products=max_products),
+        winograd(prefers_winograd, max_products=max_products),
+        head_to_gemm,
+    )
+
+
 VARIANTS: dict[str, Profile] = {
     "plain": Profile(),
     "fast": select_profile("cpu", low_memory=False),
@@ -72,6 +82,9 @@ VARIANTS: dict[str, Profile] = {
     "Winograd from 256 channels": Profile(from_channels(256)),
     "Winograd from 96, stride 2 from 256": Profile(from_channels(96, stride_2=256)),
     "Winograd from 96, stride 2 from 128": Profile(from_channels(96, stride_2=128)),
+    "Winograd, up to 1.0 times the products": Profile(winograd_with(1.0), "external"),
+    "Winograd, up to 1.5 times the products": Profile(winograd_with(1.5), "external"),
+    "Winograd, up to 2.0 times the products": Profile(winograd_with(2.0), "external"),
     "Winograd of deconvolutions": Profile(
         (winograd(lambda node, _: node.op == "ConvTranspose"),),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ SIZES = [(12, 24), (18, 30)]
 
 REWRITES: dict[str, Callable[[Graph], Graph]] = {
     "space_to_batch_tiled": dilation.space_to_batch_tiled,
-    "stacked winograd": dilation.space_to_batch_winograd,
+    "space to batch, Winograd": dilation.space_to_batch_winograd,
     "winograd": winograd.winograd(lambda node, channels: True),
+    "winograd, fewest products": winograd.winograd(lambda node, channels: True, max_products=1),
+    "winograd, smallest kernels": winograd.winograd(lambda node, channels: True, max_products=9),
+    "space to batch, fewest products": partial(dilation.space_to_batch_winograd, max_products=1),
     "head": head.head_to_gemm,
     "all for 4": lambda graph: head.head_to_gemm(dilation.space_to_batch_tiled(graph)),
     "all for 5": lambda graph: head.head_to_gemm(
@@ -172,7 +176,9 @@ def test_all_convolutions_are_rewritten(tmp_path: Path) -> None:
     assert "Conv" not in ops(rewritten)
 
 
-@pytest.mark.parametrize("rewrite", ["space_to_batch_tiled", "stacked winograd", "winograd"])
+@pytest.mark.parametrize(
+    "rewrite", ["space_to_batch_tiled", "space to batch, Winograd", "winograd"]
+)
 def test_other_layers_stay(tmp_path: Path, rewrite: str) -> None:
     graph = build(tmp_path, "layers that no rewrite takes", (12, 24))
     assert REWRITES[rewrite](graph).nodes == graph.nodes
@@ -220,11 +226,17 @@ def test_transforms_in_one_dimension(key: Any, taps: int, output: Any) -> None:
 
 @pytest.mark.parametrize(
     ("size", "tile_out"),
-    [((14, 14), 3), ((28, 28), 4), ((16, 20), 4), ((6, 6), 3), ((3, 3), 3), ((4, 4), 4)],
+    [((14, 14), 2), ((28, 28), 3), ((56, 56), 3), ((6, 6), 2), ((3, 3), 3), ((4, 4), 4)],
 )
 def test_select_transform(size: tuple[int, int], tile_out: int) -> None:
     candidates = transforms.TRANSFORMS["Conv", 3, 1, 1, 1]
     assert transforms.select_transform(candidates, size).tile_out == tile_out
+
+
+@pytest.mark.parametrize(("max_products", "tile_out"), [(1.0, 4), (1.5, 3), (2.0, 2)])
+def test_more_products_allow_smaller_kernels(max_products: float, tile_out: int) -> None:
+    candidates = transforms.TRANSFORMS["Conv", 3, 1, 1, 1]
+    assert transforms.select_transform(candidates, (28, 28), max_products).tile_out == tile_out
 
 
 def test_products_of_tensors_have_three_dimensions(tmp_path: Path) -> None:

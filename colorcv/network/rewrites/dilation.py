@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..graph import Graph, GraphBuilder, Node, Shape, constant
-from .transforms import TRANSFORMS, select_transform
+from .transforms import MAX_PRODUCTS, TRANSFORMS, select_transform
 from .winograd import lower_to_winograd
 
 __all__ = ["space_to_batch_tiled", "space_to_batch_winograd"]
@@ -53,9 +54,13 @@ def space_to_batch_tiled(graph: Graph) -> Graph:
     return _rewrite(graph, _Layout(_to_tiled, _convolve_tiled, _from_tiled, _tiled_shape))
 
 
-def space_to_batch_winograd(graph: Graph) -> Graph:
-    """Stack the phases in one tall plane and convolve them by Winograd's, in large MatMuls."""
-    return _rewrite(graph, _Layout(_to_stacked, _convolve_stacked, _from_stacked, _stacked_shape))
+def space_to_batch_winograd(graph: Graph, *, max_products: float = MAX_PRODUCTS) -> Graph:
+    """Stack the phases in one tall plane and convolve them by Winograd's, in large MatMuls.
+
+    For `max_products` see `select_transform`.
+    """
+    convolve = partial(_convolve_stacked, max_products)
+    return _rewrite(graph, _Layout(_to_stacked, convolve, _from_stacked, _stacked_shape))
 
 
 def _rewrite(graph: Graph, layout: _Layout) -> Graph:
@@ -207,11 +212,16 @@ def _to_stacked(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -
 
 
 def _convolve_stacked(
-    builder: GraphBuilder, node: Node, source: str, shape: Shape, is_zero_padded: bool
+    max_products: float,
+    builder: GraphBuilder,
+    node: Node,
+    source: str,
+    shape: Shape,
+    is_zero_padded: bool,
 ) -> str:
     dilation = node.integers("dilations")[0]
     part = (shape[1], shape[2] // dilation, shape[3] // dilation)
-    transform = select_transform(TRANSFORMS["Conv", 3, 1, 1, 1], part[1:])
+    transform = select_transform(TRANSFORMS["Conv", 3, 1, 1, 1], part[1:], max_products)
     return lower_to_winograd(builder, node, transform, source, part, planes=dilation * dilation)
 
 

@@ -16,10 +16,10 @@ __all__ = ["TRANSFORMS", "WinogradTransform", "select_transform", "toom_cook"]
 
 Matrix = npt.NDArray[np.float64]
 
-# Of transforms that differ by at most this factor in products, the one with the smallest kernels is
-# taken. F(3x3) and F(4x4) take the same time on the 14x14 phases of zhang2016 (8 % more products in
-# larger matrices), and F(3x3) 42 MiB less: see benchmarks/network.py.
-MAX_EXTRA_PRODUCTS = 1.1
+# Default of `max_products`. Transforms with more products multiply larger matrices and have smaller
+# kernels. With 1.5 in place of 1, zhang2016 on OpenCV 5.0 takes 5 to 10 % more time, and 165 MiB less
+# while loading, 190 while running; with 2, 15 to 20 % more time, and 230 and 240 MiB less.
+MAX_PRODUCTS = 1.5
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,37 @@ def _upsample_2() -> WinogradTransform:
 
 # (operator, kernel, stride, dilation, pad) -> transforms, from the smallest kernels to the largest
 TRANSFORMS = {
-    ("Conv", 3, 1, 1, 1): (_stride_1(3, (0, 1, -1, 2)), _stride_1(4, (0, 1, -1, 2, -2))),
+    ("Conv", 3, 1, 1, 1): (
+        _stride_1(2, (0, 1, -1)),
+        _stride_1(3, (0, 1, -1, 2)),
+        _stride_1(4, (0, 1, -1, 2, -2)),
+    ),
     ("Conv", 3, 2, 1, 1): (_stride_2(),),
     ("ConvTranspose", 4, 2, 1, 1): (_upsample_2(),),
 }
 
 
 def select_transform(
-    transforms: Sequence[WinogradTransform], size: Sequence[int]
+    transforms: Sequence[WinogradTransform],
+    size: Sequence[int],
+    max_products: float = MAX_PRODUCTS,
 ) -> WinogradTransform:
-    """Return the transform with the fewest products for an input of `size` rows and columns."""
+    """Return the transform with the smallest kernels among those with few products.
+
+    Parameters
+    ----------
+    transforms : sequence of WinogradTransform
+        From the smallest kernels to the largest.
+    size : (H, W)
+        Rows and columns of the input.
+    max_products : float
+        The most products that the transform may need, as a factor on the fewest. A larger factor
+        takes less memory and more time.
+    """
 
     def products(transform: WinogradTransform) -> int:
         rows, columns = transform.tiles(size)
         return rows * columns * transform.elements
 
-    limit = MAX_EXTRA_PRODUCTS * min(map(products, transforms))
+    limit = max_products * min(map(products, transforms))
     return next(transform for transform in transforms if products(transform) <= limit)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..graph import Constant, Graph, GraphBuilder, Node, constant
-from .transforms import TRANSFORMS, WinogradTransform, select_transform
+from .transforms import MAX_PRODUCTS, TRANSFORMS, WinogradTransform, select_transform
 
 __all__ = ["lower_to_winograd", "winograd"]
 
@@ -32,10 +32,13 @@ def transforms_for(node: Node) -> tuple[WinogradTransform, ...]:
     return TRANSFORMS.get((node.op, *settings), ())  # type: ignore[arg-type]
 
 
-def winograd(predicate: Callable[[Node, int], bool]) -> Callable[[Graph], Graph]:
+def winograd(
+    predicate: Callable[[Node, int], bool], *, max_products: float = MAX_PRODUCTS
+) -> Callable[[Graph], Graph]:
     """Return a rewrite of the layers that have a transform and for which `predicate` is true.
 
-    `predicate` takes the layer and the number of its input channels.
+    `predicate` takes the layer and the number of its input channels; for `max_products` see
+    `select_transform`.
     """
 
     def rewrite(graph: Graph) -> Graph:
@@ -45,7 +48,7 @@ def winograd(predicate: Callable[[Node, int], bool]) -> Callable[[Graph], Graph]
             shape = graph.shape(node.inputs[0]) if transforms else ()
             if transforms and predicate(node, shape[1]):
                 builder.prefix = node.name
-                transform = select_transform(transforms, shape[2:])
+                transform = select_transform(transforms, shape[2:], max_products)
                 lower_to_winograd(builder, node, transform, node.inputs[0], shape[1:])
             else:
                 builder.nodes.append(node)
