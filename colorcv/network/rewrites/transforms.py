@@ -17,8 +17,8 @@ __all__ = ["TRANSFORMS", "WinogradTransform", "select_transform", "toom_cook"]
 Matrix = npt.NDArray[np.float64]
 
 # Default of `max_products`. Transforms with more products multiply larger matrices and have smaller
-# kernels. With 1.5 in place of 1, zhang2016 on OpenCV 5.0 takes 5 to 10 % more time, and 165 MiB less
-# while loading, 190 while running; with 2, 15 to 20 % more time, and 230 and 240 MiB less.
+# kernels. With 1.5 in place of 1, zhang2016 on OpenCV 5.0 takes 5 to 10 % more time, 165 MiB less
+# while loading and 190 while running; with 2, 15 to 20 % more time, and 230 and 240 MiB less.
 MAX_PRODUCTS = 1.5
 
 
