@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from . import editing, network
+from . import editing
 from ._parallel import ordered_map
-from ._typing import AnyArray, Device, Float32Array, IgnoreBorder, Order
+from ._typing import AnyArray, IgnoreBorder, Order
 from .color import lab
 from .editing import check_strength
 from .errors import ImageError
@@ -24,8 +20,7 @@ from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_ignore_border, check_saturation
-from .models import ModelFiles, resolve
-from .models.registry import MODELS
+from .predictor import Predictor
 from .steering_methods import SteeringMethods
 
 if TYPE_CHECKING:
@@ -36,7 +31,7 @@ __all__ = ["Colorizer"]
 logger = logging.getLogger("colorcv")
 
 
-class Colorizer(SteeringMethods):
+class Colorizer(Predictor, SteeringMethods):
     """A model loaded on a device, for any number of images.
 
     Instances can be shared between threads (the network runs one at a time, all other work runs
@@ -95,149 +90,6 @@ class Colorizer(SteeringMethods):
     >>> colorizer.colorize(np.full((40, 60), 128, np.uint8)).shape
     (40, 60, 3)
     """
-
-    def __init__(
-        self,
-        model: str | ModelFiles = "zhang2016",
-        *,
-        device: Device = "auto",
-        temperature: float | None = None,
-        low_memory: bool = False,
-    ) -> None:
-        self._options: dict[str, Any] = {
-            "model": model,
-            "device": device,
-            "temperature": temperature,
-            "low_memory": low_memory,
-        }
-        self._files = resolve(model)
-        self._lock = threading.Lock()
-        self._network = self._build(None)
-        self._resized_network: network.Network | None = None
-        self._forked = False
-        _instances.add(self)
-
-    def _build(self, input_hw: tuple[int, int] | None) -> network.Network:
-        return network.load(
-            self._files.prototxt,
-            self._files.caffemodel,
-            self._files.centers,
-            device=self._options["device"],
-            input_hw=input_hw,
-            temperature=self._options["temperature"],
-            low_memory=self._options["low_memory"],
-        )
-
-    @property
-    def model(self) -> str | ModelFiles:
-        """The model's name or files, as given."""
-        model: str | ModelFiles = self._options["model"]
-        return model
-
-    @property
-    def device(self) -> str:
-        """The device in use: ``"cpu"``, ``"cuda"``, ..., never ``"auto"``."""
-        return self._network.device
-
-    @property
-    def device_reason(self) -> str:
-        """Why this device is in use, as a sentence."""
-        return self._network.device_reason
-
-    @property
-    def input_hw(self) -> tuple[int, int]:
-        """Rows and columns of the network's input."""
-        return self._network.input_hw
-
-    @property
-    def default_saturation(self) -> float:
-        """Factor on the network's ab that ``saturation=1.0`` stands for."""
-        return 1.0 if isinstance(self.model, ModelFiles) else MODELS[self.model].default_saturation
-
-    def __repr__(self) -> str:
-        return f"<Colorizer {self.model} on {self.device}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self._options
-
-    def __setstate__(self, options: dict[str, Any]) -> None:
-        Colorizer.__init__(self, **options)
-
-    def predict_ab(self, lightness: npt.ArrayLike) -> Float32Array:
-        """Run the network without resizing its input or output, and without `default_saturation`.
-
-        Parameters
-        ----------
-        lightness : (H, W) float32, L* in 0..100
-            `input_hw` is the size the model was trained at. Any other size that the network can
-            take builds a second network, which is kept until a third size is asked for.
-
-        Returns
-        -------
-        (h, w, 2) float32, a and b in about -110..110
-            At the network's output size: a (224, 224) input gives (56, 56, 2) with zhang2016.
-
-        Raises
-        ------
-        ImageError
-            Not a two-dimensional array of finite numbers in 0..100.
-        OptionError
-            The network cannot take an input of this size.
-        """
-        lightness = np.asarray(lightness)
-        if lightness.ndim != 2 or lightness.size == 0:
-            raise ImageError(
-                "predict_ab expects lightness as an (H, W) array of L* in 0..100, got an array of "
-                f"shape {lightness.shape}"
-            )
-        with self._lock:
-            return self._network_for(lightness.shape).predict_ab(lightness)
-
-    def predict_features(self, lightness: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
-        """Run the network as `predict_ab` does, and hand out its last features too.
-
-        Parameters
-        ----------
-        lightness : (H, W) float32, L* in 0..100
-
-        Returns
-        -------
-        ab : (h, w, 2) float32
-        features : (h, w, C) float32
-            The tensor of which the network makes the shares of the 313 colours: C is 128 for
-            lite, 256 for zhang2016.
-
-        Raises
-        ------
-        ModelFormatError
-            The model has no such features.
-        ImageError, OptionError
-            As for `predict_ab`.
-        """
-        lightness = np.asarray(lightness)
-        if lightness.ndim != 2 or lightness.size == 0:
-            raise ImageError(
-                "predict_features expects lightness as an (H, W) array of L* in 0..100, got an "
-                f"array of shape {lightness.shape}"
-            )
-        with self._lock:
-            return self._network_for(lightness.shape).predict_features(lightness)
-
-    def network_head(self) -> network.Head:
-        """Return the numbers of the network's last layers, from features to shares of colours."""
-        with self._lock:
-            return self._network_for(self._network.input_hw).head
-
-    def _network_for(self, input_hw: tuple[int, ...]) -> network.Network:
-        if self._forked:
-            self._network, self._resized_network = self._build(None), None
-            self._forked = False
-        if self._network.input_hw == input_hw:
-            return self._network
-        if self._resized_network is None or self._resized_network.input_hw != input_hw:
-            self._resized_network = None  # free its memory before the next one is built
-            self._resized_network = self._build((input_hw[0], input_hw[1]))
-        return self._resized_network
 
     @overload
     def colorize(
@@ -391,22 +243,3 @@ class Colorizer(SteeringMethods):
             smooth=smooth,
             saturation=saturation,
         )
-
-
-_instances: weakref.WeakSet[Colorizer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """Replace the locks that other threads of the parent may have held."""
-    if not _instances:
-        return
-    # A forked child has no threads of OpenCV's pool, but may have its locks in the locked state:
-    # 1 of 150 children hung. With no threads the pool is never entered.
-    cv2.setNumThreads(0)
-    for colorizer in list(_instances):
-        colorizer._lock = threading.Lock()
-        colorizer._forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

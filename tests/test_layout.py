@@ -30,9 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {"colorizer", "editing", "hints", "models", "image"},
     "colorizer": {
-        *("frames", "steering_methods", "editing", "hints"),
-        *("network", "models", "image", "color"),
+        *("predictor", "frames", "steering_methods", "editing", "hints"),
+        *("image", "color"),
     },
+    "predictor": {"network", "models"},
     "steering_methods": {"session", "editing", "suggestions", "image"},
     "session": {"editing", "hints", "suggestions", "image"},
     "editing": {"hints", "suggestions", "steering", "network", "image", "color"},

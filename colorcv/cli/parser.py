@@ -243,6 +243,12 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
         help="write up to N different colourings, <stem>.color-1<suffix> and so on",
     )
     parser.add_argument(
+        "--keep-border-colors",
+        action="store_true",
+        help="colour white and black borders too (default: they stay grey and are not shown to "
+        "the network)",
+    )
+    parser.add_argument(
         "--all-pages",
         action="store_true",
         help="colour every page of a TIFF into a TIFF of as many pages (default: the first page)",

@@ -97,6 +97,7 @@ class Steering:
                 saturation=arguments.saturation,
                 reference=self._reference,
                 reference_strength=arguments.reference_strength,
+                ignore_border=False if arguments.keep_border_colors else "auto",
             )
         from ..hints import Hint
 

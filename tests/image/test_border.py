@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import colorcv
+from colorcv.cli import main
 from colorcv.image.border import (
     NO_BORDER,
     Border,
@@ -213,6 +214,20 @@ def test_inside_is_coloured_as_if_there_were_no_border(
     assert np.array_equal(colored[outside][:, :3], np.dstack((image,) * 3)[outside])
     whole = lite.colorize(stacked, order=order, ignore_border=False)
     assert np.ptp(whole[outside][:, :3].astype(int), axis=1).max() > 0
+
+
+def test_the_command_keeps_borders_grey_unless_told_otherwise(tmp_path: Path) -> None:
+    image, (top, *_) = bordered(photo(PHOTOS[1]), 250, SIDES["mat"])
+    cv2.imwrite(str(tmp_path / "matted.png"), image)
+    chroma = {}
+    for option in ([], ["--keep-border-colors"]):
+        arguments = ["image", "--model", "lite", "--device", "cpu", "--force", *option]
+        assert main([*arguments, str(tmp_path / "matted.png")]) == 0
+        result = cv2.imread(str(tmp_path / "matted.color.png"))
+        assert result is not None
+        chroma[bool(option)] = np.ptp(result[: top - 2].astype(int), axis=2).max()
+    assert chroma[False] == 0
+    assert chroma[True] > 0
 
 
 def test_no_border_changes_nothing(lite: colorcv.Colorizer) -> None:
