@@ -225,7 +225,7 @@ def test_the_command_keeps_borders_grey_unless_told_otherwise(tmp_path: Path) ->
         assert main([*arguments, str(tmp_path / "matted.png")]) == 0
         result = cv2.imread(str(tmp_path / "matted.color.png"))
         assert result is not None
-        chroma[bool(option)] = np.ptp(result[: top - 2].astype(int), axis=2).max()
+        chroma[bool(option)] = np.ptp(result[: top // 2].astype(int), axis=2).max()
     assert chroma[False] == 0
     assert chroma[True] > 0
 
