@@ -1,4 +1,4 @@
-"""Small films made to order with PyAV, and what a film file holds, read independently."""
+"""Small videos written with PyAV, and the contents of video files, read independently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.films import texture
 
 
 def luma_frames(count: int, hw: tuple[int, int], seed: int = 0, bits: int = 8) -> list[Any]:
-    """Luma planes of a slow pan, limited range, uint8 or uint16."""
+    """Return luma planes of a slow pan, limited range, uint8 or uint16."""
     height, width = hw
     wide = texture(seed, (height, width + count), 1, detail=8)[..., 0]
     wide = np.clip(125 + 40 * wide, 16, 235) * (1 << (bits - 8))
@@ -68,8 +68,8 @@ def make_clip(
         if second_video:  # a smaller one, first in the file
             small: Any = container.add_stream("libx264", rate=rate, options={"crf": "30"})
             small.width, small.height, small.pix_fmt = 32, 32, "yuv420p"
-        usual = {"crf": "8", "preset": "ultrafast"} if codec == "libx264" else {}
-        stream: Any = container.add_stream(codec, rate=rate, options=options or usual)
+        defaults = {"crf": "8", "preset": "ultrafast"} if codec == "libx264" else {}
+        stream: Any = container.add_stream(codec, rate=rate, options=options or defaults)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         context = stream.codec_context
         context.time_base = stream.time_base = time_base or Fraction(1, rate)
@@ -83,11 +83,11 @@ def make_clip(
             stream.set_display_matrix(display_matrix)
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        sounds = [_add_sound(container, name, index) for index, name in enumerate(audio)]
+        audio_streams = [_add_audio(container, name, index) for index, name in enumerate(audio)]
         words = _srt(path) if subtitles else None
         copy = container.add_stream_from_template(words.streams[0]) if words else None
-        for sound, index in zip(sounds, range(len(sounds)), strict=True):
-            _encode_sound(container, sound, start_s, len(luma) / rate, 220 * (index + 1))
+        for audio_stream, index in zip(audio_streams, range(len(audio_streams)), strict=True):
+            _encode_audio(container, audio_stream, start_s, len(luma) / rate, 220 * (index + 1))
         for packet in words.demux() if words else ():
             if packet.size:
                 packet.stream = copy
@@ -111,14 +111,14 @@ def make_clip(
     return luma
 
 
-def _add_sound(container: Any, codec: str, index: int) -> Any:
-    sound = container.add_stream(codec, rate=48000)
-    sound.layout = "stereo" if index else "mono"
-    sound.metadata["language"] = ("deu", "eng")[index]
-    return sound
+def _add_audio(container: Any, codec: str, index: int) -> Any:
+    stream = container.add_stream(codec, rate=48000)
+    stream.layout = "stereo" if index else "mono"
+    stream.metadata["language"] = ("deu", "eng")[index]
+    return stream
 
 
-def _encode_sound(
+def _encode_audio(
     container: Any, stream: Any, start_s: float, seconds: float, pitch: float
 ) -> None:
     total = int(seconds * 48000)
@@ -145,7 +145,7 @@ def _srt(beside: Path) -> Any:
 
 @dataclass
 class Contents:
-    """What a film file holds, as read by PyAV and compared by the tests."""
+    """The contents of a video file, as read by PyAV and compared by the tests."""
 
     video_times: list[Fraction]
     luma: list[Any]
@@ -164,7 +164,7 @@ class Contents:
 
 
 def contents(path: Path) -> Contents:
-    """Read everything of a small film."""
+    """Read everything in a small video."""
     audio: dict[int, list[tuple[Fraction, str]]] = {}
     words: dict[int, list[bytes]] = {}
     with av.open(str(path)) as container:
@@ -198,7 +198,7 @@ def contents(path: Path) -> Contents:
 
 
 def planes_of(frame: Any) -> list[Any]:
-    """Copies of a frame's planes without padding."""
+    """Return copies of a frame's planes without padding."""
     bits = frame.format.components[0].bits
     dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
     views = []

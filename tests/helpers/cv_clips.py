@@ -1,4 +1,4 @@
-"""Small films made and read with OpenCV alone."""
+"""Small videos written and read with OpenCV alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Bgr = npt.NDArray[np.uint8]
 
 
 def grey_frames(count: int, hw: tuple[int, int] = (48, 64), seed: int = 0) -> list[Bgr]:
-    """BGR frames of a slow pan in grey."""
+    """Return BGR frames of a slow pan in grey."""
     height, width = hw
     wide = np.clip(125 + 40 * texture(seed, (height, width + count), 1, 8)[..., 0], 0, 255)
     grey = wide.astype(np.uint8)
@@ -23,7 +23,7 @@ def grey_frames(count: int, hw: tuple[int, int] = (48, 64), seed: int = 0) -> li
 
 
 def opencv_clip(path: Path, count: int = 20, hw: tuple[int, int] = (48, 64)) -> list[Bgr]:
-    """Write a film with OpenCV alone, MJPG in AVI or MPEG-4 in MP4."""
+    """Write a video with OpenCV alone, MJPG in AVI or MPEG-4 in MP4."""
     code = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
     writer = cv2.VideoWriter(str(path), code, 24, hw[::-1])
     assert writer.isOpened()
@@ -42,7 +42,7 @@ def count_frames(path: Path) -> int:
 
 
 class Capture:
-    """Like `cv2.VideoCapture`, from memory."""
+    """Frames in memory with the methods of `cv2.VideoCapture`."""
 
     def __init__(self, frames: list[Any], times: list[float] | None = None) -> None:
         self._frames, self._at = frames, 0

@@ -1,4 +1,4 @@
-"""Films whose every frame is known: moving scenes, and a Colorizer that answers with the truth."""
+"""Synthetic videos with known chroma, and a `FakeColorizer`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = 56  # the chroma it answers with
 
 
 def texture(seed: int, hw: tuple[int, int], channels: int, detail: int = 12) -> Float32:
-    """Smooth seeded noise, (H, W, channels), mean 0 and standard deviation 1."""
+    """Return smooth seeded noise, (H, W, channels), mean 0 and standard deviation 1."""
     rng = np.random.default_rng(seed)
     height, width = hw
     coarse = rng.normal(size=(max(2, height // detail), max(2, width // detail), channels))
@@ -28,7 +28,7 @@ def texture(seed: int, hw: tuple[int, int], channels: int, detail: int = 12) -> 
 def panning_scene(
     frames: int, seed: int = 0, speed: float = 1.5
 ) -> tuple[list[Float32], list[Float32]]:
-    """Lightness (224, 224) and true ab (56, 56, 2) of a pan over a coloured texture."""
+    """Return lightness (224, 224) and true ab (56, 56, 2) of a pan over a coloured texture."""
     reach = int(abs(speed) * frames) + 2
     wide = (SIZE, SIZE + reach)
     fine = texture(seed, wide, 1)[..., 0]
@@ -45,13 +45,13 @@ def panning_scene(
 
 
 def exact_network(lightness: list[Float32], ab: list[Float32]) -> Callable[[Float32], Float32]:
-    """A network that knows these very lightness arrays and answers with their true chroma."""
+    """Return a network that predicts the true chroma of these lightness arrays, by identity."""
     known = {id(plane): answer for plane, answer in zip(lightness, ab, strict=True)}
     return lambda plane: known[id(plane)]
 
 
 def flicker(ab: list[Float32], seed: int = 0, strength: float = 3.0) -> list[Float32]:
-    """The same answers as a network gives that changes its mind from frame to frame."""
+    """Return chroma with smooth noise that differs from frame to frame."""
     rng = np.random.default_rng(seed)
     noisy = []
     for answer in ab:
@@ -61,15 +61,15 @@ def flicker(ab: list[Float32], seed: int = 0, strength: float = 3.0) -> list[Flo
 
 
 def psnr(answer: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Peak signal-to-noise ratio for a range of 255, as the ab of 8-bit Lab spans."""
+    """Return the peak signal-to-noise ratio for a range of 255, as the ab of 8-bit Lab spans."""
     error = np.mean((np.asarray(answer, np.float64) - np.asarray(truth, np.float64)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def warp(plane: Float32, to: Float32, source: Float32) -> Float32:
-    """Carry a chroma plane from the frame `source` to the frame `to` along a dense flow.
+    """Warp a chroma plane from the frame `source` to the frame `to` along a dense flow.
 
-    Farneback's flow, so that what is judged here is not judged by its own means.
+    By Farneback's method, which colorcv does not use, so that the measure is independent.
     """
     height, width = plane.shape[:2]
     first, second = (
@@ -85,7 +85,7 @@ def warp(plane: Float32, to: Float32, source: Float32) -> Float32:
 
 
 def warp_error(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...] = ()) -> float:
-    """Mean absolute change of chroma from frame to frame along the motion, cuts left out."""
+    """Return the mean absolute change of chroma along the motion, without `cuts`."""
     changes = [
         float(np.abs(ab[i] - warp(ab[i - 1], lightness[i], lightness[i - 1])).mean())
         for i in range(1, len(ab))
@@ -96,7 +96,7 @@ def warp_error(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...
 
 @lru_cache(maxsize=2)
 def read_film(path: str) -> tuple[list[Float32], list[Float32]]:
-    """Lightness at 224 and true ab at 56 (by area) of every frame of a colour film."""
+    """Return lightness at 224 and true ab at 56 (by area) of every frame of a colour film."""
     capture = cv2.VideoCapture(path)
     lightness, ab = [], []
     while True:
@@ -109,7 +109,7 @@ def read_film(path: str) -> tuple[list[Float32], list[Float32]]:
 
 
 class FakeColorizer:
-    """A Colorizer whose small network is a formula: ab follows the lightness."""
+    """A colorizer whose network is a formula: ab is linear in lightness."""
 
     input_hw = (64, 64)
 
@@ -117,7 +117,7 @@ class FakeColorizer:
         self.seen: list[Float32] = []
 
     def predict_ab(self, lightness: Float32) -> Float32:
-        """Answer at a quarter of the size, (16, 16, 2)."""
+        """Return ab at a quarter of the size, (16, 16, 2)."""
         assert lightness.shape == self.input_hw
         assert lightness.dtype == np.float32
         assert 0 <= lightness.min() <= lightness.max() <= 100
@@ -126,11 +126,11 @@ class FakeColorizer:
         return np.dstack([0.3 * (small - 30), 0.5 * (60 - small)]).astype(np.float32)
 
     def colorize(self, image: npt.NDArray[np.uint8], saturation: float = 1.0) -> Float32:
-        """As `Colorizer.colorize` does, through the same rooms."""
+        """Colour an image with the modules that `Colorizer.colorize` uses."""
         from colorcv.color import lab
         from colorcv.image.source import SourceImage
 
-        picture = SourceImage(image)
-        small = picture.lightness_at(self.input_hw)
+        source = SourceImage(image)
+        small = source.lightness_at(self.input_hw)
         chroma = lab.upsample_chroma(self.predict_ab(small), small)
-        return picture.colored(chroma, saturation=saturation)
+        return source.colored(chroma, saturation=saturation)

@@ -1,4 +1,4 @@
-"""Films through OpenCV alone: frames counted, sound put back by ffmpeg or its loss said."""
+"""Videos through OpenCV alone; the ffmpeg program, if there is one, adds the audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colorcv.video.opencv.writer import OpenCVWriter
 from tests.helpers.cv_clips import Capture, count_frames, grey_frames, opencv_clip
 from tests.helpers.films import FakeColorizer
 
-# Stands for ffmpeg: notes its arguments, then does as it is told by the file beside it.
+# A fake ffmpeg: records its arguments, then does what the file beside it says.
 FFMPEG = """#!{python}
 import json, pathlib, shutil, sys
 if "framecrc" in sys.argv or "null" in sys.argv:  # questions about the source
@@ -46,7 +46,7 @@ def _without_pyav(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ffmpeg(tmp_path: Path) -> Callable[..., Callable[[], list[list[str]]]]:
-    """Put a stand-in for ffmpeg on PATH; what it returns gives the calls so far."""
+    """Put a fake ffmpeg on PATH; the returned function gives its calls so far."""
 
     def install(fails: int = 0, says: str = "") -> Callable[[], list[list[str]]]:
         folder = tmp_path / "bin"
@@ -98,7 +98,7 @@ def test_frames_and_lightness(
     assert files(tmp_path) == ["film.avi", f"out{suffix}"]
 
 
-def test_lossless_is_colorize_exactly(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+def test_lossless_equals_colorize(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     opencv_clip(tmp_path / "film.avi", 5)
     network = FakeColorizer()
     result = color("film.avi", "out.avi", codec="ffv1", keyframe_interval=1, smooth=False)
@@ -107,7 +107,7 @@ def test_lossless_is_colorize_exactly(tmp_path: Path, color: Callable[..., Video
         assert np.abs(off).mean() < 2.5  # FFV1 stores 4:2:0
 
 
-def test_without_ffmpeg_the_loss_of_sound_is_said(
+def test_lost_audio_is_reported_without_ffmpeg(
     tmp_path: Path, color: Callable[..., VideoResult], caplog: pytest.LogCaptureFixture
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
@@ -121,7 +121,7 @@ def test_without_ffmpeg_the_loss_of_sound_is_said(
     assert files(tmp_path) == ["film.avi", "film.color.avi"]
 
 
-def test_ffmpeg_puts_the_sound_back(
+def test_ffmpeg_adds_the_audio(
     tmp_path: Path, color: Callable[..., VideoResult], ffmpeg: Callable[..., Any]
 ) -> None:
     opencv_clip(tmp_path / "film.avi", 48)
@@ -136,7 +136,7 @@ def test_ffmpeg_puts_the_sound_back(
     assert files(tmp_path) == ["film.avi", "out.mp4"]
 
 
-def test_sound_that_the_container_refuses_is_encoded(
+def test_refused_audio_is_re_encoded(
     tmp_path: Path, color: Callable[..., VideoResult], ffmpeg: Callable[..., Any]
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
@@ -145,7 +145,7 @@ def test_sound_that_the_container_refuses_is_encoded(
     assert [call[call.index("-c:a") + 1] for call in calls()] == ["copy", "aac"]
 
 
-def test_a_silent_source_is_no_loss(
+def test_source_without_audio(
     tmp_path: Path, color: Callable[..., VideoResult], ffmpeg: Callable[..., Any]
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
@@ -169,7 +169,7 @@ def test_ffmpeg_that_fails(
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on PATH")
-def test_the_real_ffmpeg(
+def test_real_ffmpeg(
     tmp_path: Path,
     color: Callable[..., VideoResult],
     monkeypatch: pytest.MonkeyPatch,
@@ -183,13 +183,13 @@ def test_the_real_ffmpeg(
     assert count_frames(result.path) == 48
 
 
-def test_sound_left_out_as_asked(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+def test_audio_none(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     opencv_clip(tmp_path / "film.avi")
     result = color("film.avi", audio="none")
     assert (result.audio, result.audio_reason) == ("none", "left out as asked")
 
 
-def test_odd_size_is_made_even_and_said(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+def test_odd_size_is_padded_and_reported(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     capture = Capture(grey_frames(6, (47, 63)))
     result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer())
     assert result.size_wh == (64, 48)
@@ -197,7 +197,7 @@ def test_odd_size_is_made_even_and_said(tmp_path: Path, color: Callable[..., Vid
     assert next(read(result.path)).shape == (48, 64, 3)
 
 
-def test_a_varying_rate_is_said(tmp_path: Path) -> None:
+def test_variable_rate_is_reported(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.08, 0.5, 0.54, 0.58]
     capture = Capture(grey_frames(6), times)
     result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer())
@@ -205,13 +205,13 @@ def test_a_varying_rate_is_said(tmp_path: Path) -> None:
     assert any("varies" in note for note in result.notes)
 
 
-def test_a_capture_that_is_closed(tmp_path: Path) -> None:
+def test_closed_capture(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="cannot open"):
         colorize_video(cv2.VideoCapture(), tmp_path / "out.avi", colorizer=FakeColorizer())
     assert files(tmp_path) == []
 
 
-def test_a_part_of_what_is_read_like_a_camera(tmp_path: Path) -> None:
+def test_part_of_a_capture(tmp_path: Path) -> None:
     capture = Capture(grey_frames(48))
     result = colorize_video(capture, tmp_path / "out.avi", colorizer=FakeColorizer(), end=1.0)
     assert result.frames == 24
@@ -228,14 +228,14 @@ def test_compare(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
 
 def test_truncated(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
     opencv_clip(tmp_path / "film.avi", 72)
-    whole_film = (tmp_path / "film.avi").read_bytes()
-    (tmp_path / "film.avi").write_bytes(whole_film[: len(whole_film) // 2])
+    data = (tmp_path / "film.avi").read_bytes()
+    (tmp_path / "film.avi").write_bytes(data[: len(data) // 2])
     result = color("film.avi", "out.avi")
     assert 20 < result.frames < 50
     assert result.frames == count_frames(result.path)
 
 
-def test_frames_that_opencv_drops_are_noticed(
+def test_dropped_frames_are_noticed(
     tmp_path: Path, color: Callable[..., VideoResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opencv_clip(tmp_path / "film.avi")
@@ -273,8 +273,8 @@ def test_refusals(
     assert files(tmp_path) == ["film.avi"]
 
 
-def test_no_film(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
-    (tmp_path / "film.avi").write_text("no film")
+def test_not_a_video(tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    (tmp_path / "film.avi").write_text("not a video")
     with pytest.raises(VideoError, match="cannot open"):
         color("film.avi")
     assert files(tmp_path) == ["film.avi"]

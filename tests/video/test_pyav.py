@@ -1,4 +1,4 @@
-"""Films through PyAV: what comes out is the source in colour, and nothing else has changed."""
+"""Videos through PyAV: the result is the source in colour, and nothing else has changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.helpers.films import FakeColorizer, psnr  # noqa: E402
 
 @pytest.fixture
 def color(tmp_path: Path) -> Callable[..., VideoResult]:
-    """Colour a clip of tmp_path into tmp_path, with a stand-in for the network."""
+    """Colour a clip of tmp_path into tmp_path with a fake network."""
 
     def run(source: str, output: str | None = None, **options: Any) -> VideoResult:
         options.setdefault("colorizer", FakeColorizer())
@@ -55,8 +55,8 @@ KINDS: dict[str, Any] = {
     "rotated": {"rotation": 90},
     "rotated the other way": {"rotation": -90},
     "upside down": {"rotation": 180},
-    "one sound": {"audio": ["aac"]},
-    "two sounds": {"audio": ["aac", "aac"]},
+    "one audio track": {"audio": ["aac"]},
+    "two audio tracks": {"audio": ["aac", "aac"]},
     "full range, BT.709": {"color_range": 2, "matrix": 1},
     "limited range, BT.601": {"color_range": 1, "matrix": 5},
 }
@@ -65,7 +65,7 @@ KINDS: dict[str, Any] = {
 class TestNothingIsLost:
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
     @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-    def test_times_sound_shape_and_tags(
+    def test_time_stamps_audio_geometry_and_tags(
         self, tmp_path: Path, color: Callable[..., VideoResult], kind: dict[str, Any], suffix: str
     ) -> None:
         make_clip(tmp_path / f"film{suffix}", frames=len(kind.get("pts", range(20))), **kind)
@@ -87,7 +87,7 @@ class TestNothingIsLost:
         assert result.network_runs < result.frames / 2
 
     @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "gray", "nv12"])
-    def test_luma_is_bit_for_bit(
+    def test_luma_is_unchanged(
         self, tmp_path: Path, color: Callable[..., VideoResult], pix_fmt: str
     ) -> None:
         codec = "rawvideo" if pix_fmt == "nv12" else "ffv1"
@@ -97,7 +97,7 @@ class TestNothingIsLost:
         assert all(np.array_equal(a, b) for a, b in zip(after.luma, luma, strict=True))
 
     @pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv444p10le", "gray10le"])
-    def test_ten_bits_stay_ten(
+    def test_10_bits_are_kept(
         self, tmp_path: Path, color: Callable[..., VideoResult], pix_fmt: str
     ) -> None:
         luma = make_clip(tmp_path / "film.mkv", codec="ffv1", pix_fmt=pix_fmt, options={})
@@ -105,7 +105,7 @@ class TestNothingIsLost:
         assert after.pixel_format == "yuv420p10le"
         assert all(np.array_equal(a, b) for a, b in zip(after.luma, luma, strict=True))
 
-    def test_ten_bits_in_a_codec_of_eight_is_said(
+    def test_10_bits_in_an_8_bit_codec_are_reported(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         luma = make_clip(tmp_path / "film.mkv", codec="ffv1", pix_fmt="yuv420p10le", options={})
@@ -118,7 +118,7 @@ class TestNothingIsLost:
     @pytest.mark.parametrize(
         "name", ["intel_person_15s", "chaplin_bw_silent", "bbb480p_cuts_audio"]
     )
-    def test_usual_quality_keeps_luma_at_44_db(
+    def test_default_quality_keeps_luma_at_44_db(
         self, tmp_path: Path, shared: Path, name: str
     ) -> None:
         source = shared / "clips" / f"{name}.mp4"
@@ -138,7 +138,9 @@ class TestNothingIsLost:
         assert all(np.array_equal(a, b) for a, b in zip(after.luma, luma, strict=True))
         assert color("film.mkv", "small.mp4").size_wh == size_wh
 
-    def test_quality_is_heard(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_quality_changes_the_size(
+        self, tmp_path: Path, color: Callable[..., VideoResult]
+    ) -> None:
         make_clip(tmp_path / "film.mp4")
         good = color("film.mp4", "good.mp4", quality=5).path
         bad = color("film.mp4", "bad.mp4", quality=40).path
@@ -154,14 +156,12 @@ class TestNothingIsLost:
         assert after.video_times == contents(tmp_path / "film.mkv").video_times
         assert luma_psnr(luma, after.luma) > 38
 
-    def test_mp4_can_play_before_it_is_loaded(
-        self, tmp_path: Path, color: Callable[..., VideoResult]
-    ) -> None:
+    def test_mp4_index_comes_first(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         make_clip(tmp_path / "film.mp4", audio=["aac"])
         data = color("film.mp4").path.read_bytes()
         assert data.index(b"moov") < data.index(b"mdat")
 
-    def test_odd_size_is_made_even_and_said(
+    def test_odd_size_is_padded_and_reported(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         luma = make_clip(tmp_path / "film.mkv", size_wh=(95, 63), codec="ffv1", options={})
@@ -172,7 +172,7 @@ class TestNothingIsLost:
         for mine, theirs in zip(after.luma, luma, strict=True):
             assert np.array_equal(mine, np.pad(theirs, ((0, 1), (0, 1)), mode="edge"))
 
-    def test_rgb_film(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_rgb_source(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         path = tmp_path / "film.mkv"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("ffv1", rate=24)
@@ -188,7 +188,7 @@ class TestNothingIsLost:
         assert after.color_range == 1
 
     @pytest.mark.parametrize("pix_fmt", ["yuyv422", "uyvy422", "nv21", "yuv411p"])
-    def test_formats_that_are_not_planes(
+    def test_packed_pixel_formats(
         self, tmp_path: Path, color: Callable[..., VideoResult], pix_fmt: str
     ) -> None:
         luma = luma_frames(2, (64, 96))
@@ -216,12 +216,10 @@ class TestNothingIsLost:
             ("yuv420p12le", 10, False),
         ],
     )  # fmt: skip
-    def test_where_luma_is_a_plane_of_its_own(
-        self, pix_fmt: str, bits: int, is_there: bool
-    ) -> None:
+    def test_has_luma_plane(self, pix_fmt: str, bits: int, is_there: bool) -> None:
         assert has_luma_plane(av.VideoFormat(pix_fmt), bits) is is_there
 
-    def test_largest_of_several_video_streams(
+    def test_largest_video_stream_is_chosen(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         make_clip(tmp_path / "film.mkv", second_video=True)
@@ -230,8 +228,8 @@ class TestNothingIsLost:
         assert any("2 video streams" in note for note in result.notes)
 
 
-class TestSound:
-    def test_encoded_where_the_container_refuses(
+class TestAudio:
+    def test_re_encoded_if_the_container_refuses(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         make_clip(tmp_path / "film.mkv", audio=["aac"])
@@ -246,13 +244,13 @@ class TestSound:
         crossings = np.sum(np.diff(np.signbit(heard[4800:28800])))
         assert crossings / 2 / 0.5 == pytest.approx(220, rel=0.03)  # the tone that went in
 
-    def test_none_leaves_it_out(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_audio_none(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         make_clip(tmp_path / "film.mp4", audio=["aac"])
         result = color("film.mp4", audio="none")
         assert (result.audio, result.audio_reason) == ("none", "left out as asked")
         assert contents(result.path).audio == []
 
-    def test_subtitles_where_the_container_allows(
+    def test_subtitles_are_copied_or_reported(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         make_clip(tmp_path / "film.mkv", subtitles=True)
@@ -262,7 +260,9 @@ class TestSound:
         assert contents(lost.path).subtitles == []
         assert any("subtitles" in note for note in lost.notes)
 
-    def test_trimmed_with_the_film(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_trimmed_with_the_video(
+        self, tmp_path: Path, color: Callable[..., VideoResult]
+    ) -> None:
         luma = make_clip(tmp_path / "film.mkv", frames=72, audio=["aac"], codec="ffv1", options={})
         result = color("film.mkv", codec="ffv1", start=1.0, end=2.0)
         after = contents(result.path)
@@ -280,7 +280,7 @@ class TestSound:
 class TestColour:
     @pytest.mark.parametrize("matrix", [1, 5], ids=["BT.709", "BT.601"])
     @pytest.mark.parametrize("color_range", [1, 2], ids=["limited", "full"])
-    def test_colours_are_those_of_lab(
+    def test_colours_equal_lab(
         self, tmp_path: Path, color: Callable[..., VideoResult], matrix: int, color_range: int
     ) -> None:
         class Red(FakeColorizer):
@@ -310,7 +310,7 @@ class TestColour:
         assert u.mean() == pytest.approx(128 + scale * (blue - luma) / (2 * (1 - kb)), abs=0.8)
         assert v.mean() == pytest.approx(128 + scale * (red - luma) / (2 * (1 - kr)), abs=0.8)
 
-    def test_chroma_gives_way_at_the_edge_of_the_gamut(
+    def test_chroma_is_reduced_at_the_edge_of_the_gamut(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         class Loud(FakeColorizer):
@@ -333,7 +333,7 @@ class TestColour:
             assert channel.max() < 1.012
         assert np.abs(cr).max() > 0.15
 
-    def test_a_rotated_film_is_shown_upright_to_the_network(
+    def test_network_sees_a_rotated_video_upright(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         dark_left = np.full((64, 96), 200, np.uint8)
@@ -374,7 +374,7 @@ class TestColour:
 
 
 class TestCamera:
-    def test_what_is_read_like_a_camera_keeps_its_times(self, tmp_path: Path) -> None:
+    def test_capture_keeps_its_time_stamps(self, tmp_path: Path) -> None:
         times = [0.0, 0.04, 0.08, 0.5, 0.54, 0.7]
         made = grey_frames(6, (47, 64))
         capture = Capture(made, times)
@@ -391,7 +391,7 @@ class TestCamera:
 
 
 class TestDamage:
-    def test_a_truncated_film_yields_what_it_has(
+    def test_truncated_video_gives_what_it_has(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         path = tmp_path / "film.mkv"
@@ -420,7 +420,7 @@ class TestDamage:
         assert result.frames == 19
 
     @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
-    def test_whatever_is_damaged_there_is_a_film_or_an_error(
+    def test_damage_gives_a_valid_video_or_an_error(
         self, tmp_path: Path, color: Callable[..., VideoResult], suffix: str
     ) -> None:
         path = tmp_path / f"film{suffix}"
@@ -441,14 +441,14 @@ class TestDamage:
             assert len(contents(result.path).luma) == result.frames > 0
         assert colored >= 3
 
-    def test_mp4_without_its_index(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_mp4_without_index(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         path = tmp_path / "film.mp4"
         make_clip(path)
         path.write_bytes(path.read_bytes()[:4000])
         with pytest.raises(VideoError, match=r"film\.mp4: cannot read it as a video"):
             color("film.mp4")
 
-    def test_no_film_at_all(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
+    def test_not_a_video(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         (tmp_path / "film.mp4").write_text("this is no film" * 100)
         with pytest.raises(VideoError, match="cannot read it as a video"):
             color("film.mp4")
@@ -464,14 +464,12 @@ class TestDamage:
             color("sound.mp4")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4", "sound.mp4"]
 
-    def test_a_name_with_a_colon_is_a_file(
-        self, tmp_path: Path, color: Callable[..., VideoResult]
-    ) -> None:
+    def test_name_with_a_colon(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:
         make_clip(tmp_path / "film.mp4", frames=3)
         (tmp_path / "film.mp4").rename(tmp_path / "http:film.mp4")
         assert color("http:film.mp4").frames == 3
 
-    def test_a_playlist_opens_nothing_else(
+    def test_playlist_opens_no_other_file(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         (tmp_path / "film.mp4").write_text(
@@ -500,7 +498,7 @@ REFUSED: dict[str, Any] = {
 
 class TestRefusals:
     @pytest.mark.parametrize(("options", "error", "words"), REFUSED.values(), ids=REFUSED)
-    def test_refused_with_nothing_left(
+    def test_refusal_leaves_no_file(
         self,
         tmp_path: Path,
         color: Callable[..., VideoResult],
@@ -521,16 +519,16 @@ class TestRefusals:
         assert (tmp_path / "film.color.mp4").read_text() == "mine"
         assert color("film.mp4", overwrite=True).frames == 20
 
-    def test_output_that_comes_meanwhile_is_kept(
+    def test_output_created_in_the_meantime_is_kept(
         self, tmp_path: Path, color: Callable[..., VideoResult]
     ) -> None:
         make_clip(tmp_path / "film.mp4")
 
-        def someone_else(done: int, total: int | None) -> None:
+        def other_program(done: int, total: int | None) -> None:
             (tmp_path / "film.color.mp4").write_text("mine")
 
         with pytest.raises(VideoError, match="was created in the meantime"):
-            color("film.mp4", progress=someone_else)
+            color("film.mp4", progress=other_program)
         assert (tmp_path / "film.color.mp4").read_text() == "mine"
 
     def test_output_equal_to_input(self, tmp_path: Path, color: Callable[..., VideoResult]) -> None:

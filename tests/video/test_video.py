@@ -1,4 +1,4 @@
-"""The face of films: frames as they come, previews, and files that are whole or not there."""
+"""`colorize_frames`, `preview`, output files and worker threads, with either backend."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ KILLS = int(os.environ.get("COLORCV_TEST_KILLS", "3"))
 
 
 class Vivid(FakeColorizer):
-    """A model whose results are to be twice as colourful as its network's answers."""
+    """A colorizer with a default saturation of 2."""
 
     default_saturation = 2.0
 
 
 class TestFrames:
-    def test_every_frame_alone_is_colorize_exactly(self) -> None:
+    def test_single_frames_equal_colorize(self) -> None:
         network = FakeColorizer()
         made = grey_frames(9)
         answers = list(colorize_frames(network, made, keyframe_interval=1, smooth=False))
@@ -45,7 +45,7 @@ class TestFrames:
         for answer, frame in zip(answers, made, strict=True):
             assert np.array_equal(answer, network.colorize(frame))
 
-    def test_a_real_colorizer(self) -> None:
+    def test_with_a_real_colorizer(self) -> None:
         colorizer = Colorizer("lite", device="cpu")
         made = grey_frames(3)
         answers = list(colorizer.frames(made, keyframe_interval=1, smooth=False))
@@ -57,7 +57,7 @@ class TestFrames:
 
     @pytest.mark.parametrize("interval", [1, 3, 8])
     @pytest.mark.parametrize("count", [0, 1, 8, 9, 20])
-    def test_as_many_in_the_same_order(self, interval: int, count: int) -> None:
+    def test_number_and_order_of_frames(self, interval: int, count: int) -> None:
         made = grey_frames(count)
         answers = list(colorize_frames(FakeColorizer(), made, keyframe_interval=interval))
         assert len(answers) == count
@@ -66,7 +66,7 @@ class TestFrames:
             off = cv2.cvtColor(answer, cv2.COLOR_BGR2LAB)[..., 0].astype(int)
             assert np.abs(off - cv2.cvtColor(frame, cv2.COLOR_BGR2LAB)[..., 0]).max() <= 3
 
-    def test_the_colorizers_own_saturation(self) -> None:
+    def test_default_saturation_of_the_colorizer(self) -> None:
         made = grey_frames(10)
         vivid = Vivid()
         twice = list(colorize_frames(FakeColorizer(), made, saturation=2))
@@ -74,7 +74,7 @@ class TestFrames:
         assert np.array_equal(list(colorize_frames(vivid, made, saturation=0.5)),
                               list(colorize_frames(FakeColorizer(), made)))  # fmt: skip
 
-    def test_no_delay_on_every_frame(self) -> None:
+    def test_interval_1_returns_each_frame_at_once(self) -> None:
         asked: list[int] = []
 
         def camera() -> Iterator[Bgr]:
@@ -85,7 +85,7 @@ class TestFrames:
         for index, _ in enumerate(colorize_frames(FakeColorizer(), camera(), keyframe_interval=1)):
             assert asked == list(range(index + 1))
 
-    def test_a_source_may_use_its_buffer_again(self) -> None:
+    def test_source_may_reuse_its_buffer(self) -> None:
         made = grey_frames(12)
         buffer = np.empty_like(made[0])
 
@@ -111,13 +111,13 @@ class TestFrames:
         with pytest.raises(OptionError, match="keyframe_interval"):
             colorize_frames(FakeColorizer(), [], keyframe_interval=0)
 
-    def test_no_picture(self) -> None:
+    def test_invalid_frame(self) -> None:
         with pytest.raises(ImageError):
             next(colorize_frames(FakeColorizer(), [None]))  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("with_pyav", [True, False], ids=["pyav", "opencv"])
-def test_a_video_has_the_colorizers_own_saturation(
+def test_default_saturation_applies_to_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_pyav: bool
 ) -> None:
     if with_pyav:
@@ -147,16 +147,16 @@ def read_frames(path: Path) -> Bgr:
 
 
 class TestPreview:
-    def test_evenly_spaced_stills(self, tmp_path: Path) -> None:
+    def test_evenly_spaced_frames(self, tmp_path: Path) -> None:
         made = opencv_clip(tmp_path / "film.avi", 24)
         network = FakeColorizer()
-        stills = list(preview(tmp_path / "film.avi", 3, colorizer=network))
-        assert [round(time_s * 24) for time_s, _, _ in stills] == [4, 12, 20]
-        for (_, frame, colored), index in zip(stills, (4, 12, 20), strict=True):
+        samples = list(preview(tmp_path / "film.avi", 3, colorizer=network))
+        assert [round(time_s * 24) for time_s, _, _ in samples] == [4, 12, 20]
+        for (_, frame, colored), index in zip(samples, (4, 12, 20), strict=True):
             assert np.abs(frame.astype(int) - made[index]).mean() < 4
             assert np.array_equal(colored, network.colorize(frame))
 
-    def test_more_stills_than_frames(self, tmp_path: Path) -> None:
+    def test_more_samples_than_frames(self, tmp_path: Path) -> None:
         opencv_clip(tmp_path / "film.avi", 3)
         assert len(list(preview(tmp_path / "film.avi", 10, colorizer=FakeColorizer()))) == 3
 
@@ -184,12 +184,12 @@ class TestNames:
     def test_default_output(self, source: str, output: str) -> None:
         assert default_output(source) == Path(output)
 
-    def test_a_missing_source(self, tmp_path: Path) -> None:
+    def test_missing_source(self, tmp_path: Path) -> None:
         with pytest.raises(VideoError, match="no such file"):
             colorize_video(tmp_path / "none.mp4", colorizer=FakeColorizer())
 
     @pytest.mark.parametrize("source", [None, 3.5, b"film.mp4"])
-    def test_no_source(self, source: object, tmp_path: Path) -> None:
+    def test_invalid_source(self, source: object, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="expected a path"):
             colorize_video(source, tmp_path / "out.mp4", colorizer=FakeColorizer())
 
@@ -199,18 +199,18 @@ class TestNames:
 
 
 class TestTemporaryOutput:
-    def test_orphans_of_dead_processes_are_removed(self, tmp_path: Path) -> None:
+    def test_stale_files_of_dead_processes_are_removed(self, tmp_path: Path) -> None:
         mine = TemporaryOutput(tmp_path / "film.mp4", overwrite=False)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         pid = f"-{os.getpid()}."
-        orphan = tmp_path / mine.path.name.replace(pid, f"-{dead.pid}.")
+        stale = tmp_path / mine.path.name.replace(pid, f"-{dead.pid}.")
         alive = tmp_path / mine.path.name.replace(pid, f"-{os.getppid()}.")
         elsewhere = tmp_path / f".film.colorcv-00000000-{dead.pid}.mp4"
-        for path in (mine.path, orphan, alive, elsewhere):
+        for path in (mine.path, stale, alive, elsewhere):
             path.write_text("half")
         other = TemporaryOutput(tmp_path / "other.mp4", overwrite=False)
-        assert not orphan.exists()
+        assert not stale.exists()
         assert mine.path.exists()
         assert alive.exists()
         assert elsewhere.exists()  # another machine's, whose processes cannot be seen
@@ -252,8 +252,8 @@ def work(*arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
-class TestWholeOrNotThere:
-    def test_killed_at_a_random_moment(self, tmp_path: Path) -> None:
+class TestOutputIsCompleteOrAbsent:
+    def test_killed_at_a_random_time(self, tmp_path: Path) -> None:
         source, output = tmp_path / "film.avi", tmp_path / "out.avi"
         opencv_clip(source, 300)
         dice = random.Random(os.environ.get("COLORCV_TEST_SEED", "1"))
@@ -298,7 +298,7 @@ class TestWholeOrNotThere:
 
 
 class TestWorkerGroup:
-    def test_the_first_error_comes_out_and_no_thread_stays(self) -> None:
+    def test_first_error_is_raised_and_threads_end(self) -> None:
         def fail() -> None:
             raise ValueError("first")
 
@@ -314,9 +314,7 @@ class TestWorkerGroup:
             work()
         assert not [t for t in threading.enumerate() if t.name.startswith("colorcv-video")]
 
-    def test_ctrl_c_while_waiting_for_the_last_thread(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_ctrl_c_while_joining_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         join, calls = threading.Thread.join, []
 
         def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
@@ -337,7 +335,7 @@ class TestWorkerGroup:
 
 
 class TestChromaPlanes:
-    def test_ten_bits_say_the_same_as_eight(self) -> None:
+    def test_10_bits_equal_8_bits(self) -> None:
         luma = grey_frames(1)[0][..., 0]
         chroma = 20 * texture(3, (16, 16), 2, detail=4)
         eight = chroma_planes(luma, chroma, LumaFormat(8, False, 1))
@@ -347,7 +345,7 @@ class TestChromaPlanes:
             assert u10.dtype == np.uint16
             assert np.abs(u10 / 4 - u8).max() < 2
 
-    def test_black_and_white_take_no_colour(self) -> None:
+    def test_black_and_white_stay_neutral(self) -> None:
         chroma = np.full((8, 8, 2), 50, np.float32)
         for level in (0, 16, 235, 255):
             luma = np.full((16, 16), level, np.uint8)
@@ -356,12 +354,12 @@ class TestChromaPlanes:
             assert np.abs(v.astype(int) - 128).max() <= 1
 
 
-def test_pyav_is_seen_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_has_pyav_without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert has_pyav() is False
 
 
-def test_an_old_pyav_is_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_pyav_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av")
     opencv_clip(tmp_path / "film.avi", 3)
     monkeypatch.setattr("importlib.metadata.version", lambda name: {"av": "14.0.1"}[name])
@@ -381,7 +379,7 @@ def test_result_is_frozen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["folder", "name"])
-def test_an_output_that_cannot_be_finished_is_noticed_at_once(
+def test_output_that_cannot_be_finished_is_noticed_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr("colorcv.video.api.CHECK_INTERVAL_S", 0.0)
@@ -407,7 +405,7 @@ def test_an_output_that_cannot_be_finished_is_noticed_at_once(
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("out.avi", "mine")]
 
 
-def test_another_process_that_writes_the_same_output(tmp_path: Path) -> None:
+def test_output_that_another_process_writes(tmp_path: Path) -> None:
     opencv_clip(tmp_path / "film.avi", 300)
     other = work(tmp_path / "film.avi", tmp_path / "out.avi")
     assert other.stdout is not None
