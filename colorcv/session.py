@@ -32,7 +32,8 @@ __all__ = ["EditSession"]
 class _State:
     """What a session's result depends on."""
 
-    entries: tuple[tuple[int, Hint | Observed], ...] = ()
+    # Key, the hint (None for a stroke layer), and where it is at the network's size.
+    entries: tuple[tuple[int, Hint | None, Observed], ...] = ()
     reference: Reference | None = None
     strength: float = 1.0
 
@@ -75,9 +76,7 @@ class EditSession:
     @property
     def hints(self) -> dict[int, Hint | None]:
         """The hints in effect by their keys, in the order they came; None for a stroke layer."""
-        return {
-            key: entry if isinstance(entry, Hint) else None for key, entry in self._state.entries
-        }
+        return {key: hint for key, hint, _ in self._state.entries}
 
     def add(self, hint: Hint | AnyArray | str | os.PathLike[str]) -> int:
         """Add a hint or a stroke layer and return its key.
@@ -96,8 +95,8 @@ class EditSession:
         with self._lock:
             key = self._next_key
             self._next_key += 1
-            entry = hint if isinstance(hint, Hint) else observed
-            self._change(entries=(*self._state.entries, (key, entry)))
+            entry = key, hint if isinstance(hint, Hint) else None, observed
+            self._change(entries=(*self._state.entries, entry))
             return key
 
     def remove(self, key: int) -> None:
@@ -167,11 +166,8 @@ class EditSession:
         return observe(hints, self.shape_hw, grid_hw, self._image.order)
 
     def _steer(self, state: _State) -> Float32Array:
-        parts = [
-            self._observe([entry]) if isinstance(entry, Hint) else entry
-            for _, entry in state.entries
-        ]
-        return self._seen.chroma(merge(parts), state.reference, state.strength)
+        observed = merge([observed for _, _, observed in state.entries])
+        return self._seen.chroma(observed, state.reference, state.strength)
 
     def _change(self, **changes: Any) -> None:
         self._done.append(self._state)

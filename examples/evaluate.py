@@ -1,6 +1,7 @@
 """Measure a model on colour photos: take their colour away, colour them, compare with the original.
 
     python evaluate.py PHOTOS [--output evaluation] [--model lite] [--side 512]
+                       [--hints N ...] [--reference]
 
 Writes OUTPUT.csv, one line for each photo; OUTPUT.jpg, a contact sheet: the original, what the
 network saw, what it answered; and OUTPUT.chart.png, error against colourfulness at several
@@ -19,6 +20,11 @@ table. What is measured, each over all pixels:
                    45 averagely, 82 highly, 109 extremely
     colorful_true  the same for the original
     patchiness     mean |gradient of ab| where the original's is below its own median
+
+With --hints N the true colour of N random places is given away, the same places in every run, and
+psnr_N is measured of what comes out; N may be several. With --reference the left half of each photo
+is the reference of its right half: psnr_half is the right half's without it, psnr_reference with
+it.
 
 A network that never dares a colour does well in those before colorful: read them beside it, and
 look at the sheet. The last line is what `examples.training` prints too: the median error, the share
@@ -62,6 +68,35 @@ def measure(original, colored, grey) -> dict[str, float]:
         "colorful": shared["colorful"],
         "colorful_true": shared["colorful_true"],
         "patchiness": shared["patchiness"],
+    }
+
+
+def measure_hints(colorizer, original, grey, counts, seed: int) -> dict[str, float]:
+    """PSNR after giving the true colours of random places away."""
+    places = np.random.default_rng(seed).permutation(grey.shape[0] * grey.shape[1])
+    found = {}
+    for count in counts:
+        rows, columns = np.divmod(places[:count], grey.shape[1])
+        hints = [
+            colorcv.Hint(x, y, original[y, x].tolist()) for y, x in zip(rows, columns, strict=True)
+        ]
+        colored = colorizer.colorize(grey, order="rgb", hints=hints)
+        found[f"psnr_{count}"] = measures.psnr(original, colored)
+    return found
+
+
+def measure_reference(colorizer, original, grey) -> dict[str, float]:
+    """PSNR of the right half, without and with the left half as its reference."""
+    middle = original.shape[1] // 2
+    left, right, half = original[:, :middle], original[:, middle:], grey[:, middle:]
+    plain = colorizer.colorize(half, order="rgb")
+    try:
+        colored = colorizer.colorize(half, order="rgb", reference=left)
+    except colorcv.ImageError:  # a grey half has no colours to be taken
+        return {"psnr_half": math.nan, "psnr_reference": math.nan}
+    return {
+        "psnr_half": measures.psnr(right, plain),
+        "psnr_reference": measures.psnr(right, colored),
     }
 
 
@@ -168,6 +203,12 @@ def main() -> int:
         help="of the chart",
     )  # fmt: skip
     parser.add_argument("--side", type=int, default=512, help="longest side measured, pixels")
+    parser.add_argument(
+        "--hints", type=int, nargs="+", default=[], metavar="N", help="true colours to give away"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="measure halves as references of each other"
+    )
     options = parser.parse_args()
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is not a folder")
@@ -186,6 +227,9 @@ def main() -> int:
         grey = colorizer.colorize(original, order="rgb", saturation=0)
         colored = colorizer.colorize(grey, order="rgb", saturation=options.saturation)
         line = measure(original, colored, grey)
+        line |= measure_hints(colorizer, original, grey, options.hints, seed=len(lines))
+        if options.reference:
+            line |= measure_reference(colorizer, original, grey)
         lines.append({"photo": path.stem} | line)
         rows.append(sheet_row(path.stem, (original, grey, colored), line))
         for saturation, measured in by_saturation.items():

@@ -21,7 +21,7 @@ _VALUES = {
     "device": ("auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"),
     "codec": ("auto", "h264", "hevc", "vp9", "av1", "ffv1"),
 }
-_FILES = ("inputs", "output")
+_FILES = ("inputs", "input", "output", "hints", "reference")
 
 
 class PrintCompletion(argparse.Action):

@@ -188,6 +188,31 @@ def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
     assert chart.std(axis=2).max() > 20
 
 
+def test_evaluate_hints_and_references(tmp_path: Path) -> None:
+    """Hints at known places, written out again; a half that resembles the other gains."""
+    pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    scene = np.hstack([colour_scenes()[0]] * 2)
+    assert cv2.imwrite(str(photos / "0.png"), scene)
+    options = ("--hints", 1, 12, "--reference", "--saturations", 1)
+    run("evaluate.py", photos, "--output", tmp_path / "lite", *options, cwd=tmp_path)
+    (line,) = read_table(tmp_path / "lite.csv")
+
+    grey = colorcv.colorize(scene, model="lite", saturation=0)
+    places = np.random.default_rng(0).permutation(grey.shape[0] * grey.shape[1])[:12]
+    rows, columns = np.divmod(places, grey.shape[1])
+    hints = [
+        colorcv.Hint(int(x), int(y), scene[y, x].tolist())
+        for y, x in zip(rows, columns, strict=True)
+    ]
+    colored = colorcv.colorize(grey, model="lite", hints=hints)
+    error = np.mean((colored.astype(np.float64) - scene) ** 2)
+    assert float(line["psnr_12"]) == pytest.approx(10 * np.log10(255**2 / error), abs=0.05)
+    assert float(line["psnr_12"]) > float(line["psnr"]) + 3
+    assert float(line["psnr_reference"]) > float(line["psnr_half"]) + 3
+
+
 def test_evaluate_grey_photos(tmp_path: Path) -> None:
     """Photos without colour have no error relative to grey, and divide by nothing."""
     pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
