@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, overload
 
-from ._typing import AnyArray, Device, IgnoreBorder, Order
+from ._typing import AnyArray, Device, IgnoreBorder, ModelName, Order
 from .colorizer import Colorizer
 from .editing import check_strength
 from .errors import OptionError
@@ -41,7 +41,7 @@ def default_colorizer(model: str | ModelFiles, device: Device) -> Colorizer:
 def colorize(
     image: ArrayInput,
     *,
-    model: str | ModelFiles = ...,
+    model: ModelName | str | ModelFiles = ...,
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
@@ -54,7 +54,7 @@ def colorize(
 def colorize(
     image: PillowImage,
     *,
-    model: str | ModelFiles = ...,
+    model: ModelName | str | ModelFiles = ...,
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
@@ -68,7 +68,7 @@ def colorize(
 def colorize(
     image: Any,
     *,
-    model: str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles = "zhang2016",
     device: Device = "auto",
     order: Order = "bgr",
     saturation: float = 1.0,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import network
-from ._typing import AnyArray, Device, Float32Array
+from ._typing import AnyArray, Device, Float32Array, ModelName
 from .errors import ImageError
 from .models import ModelFiles, resolve
 from .models.registry import MODELS
@@ -25,7 +25,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | ModelFiles = "zhang2016",
+        model: ModelName | str | ModelFiles = "zhang2016",
         *,
         device: Device = "auto",
         temperature: float | None = None,

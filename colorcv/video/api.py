@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._typing import Device, StrPath, UInt8Array
+from .._typing import Device, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer, predict_chroma
 from ..image.source import check_saturation
@@ -35,7 +35,7 @@ def colorize_video(
     source: StrPath | int | Any,
     output: StrPath | None = None,
     *,
-    model: str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles = "zhang2016",
     device: Device = "auto",
     colorizer: FrameColorizer | None = None,
     keyframe_interval: int = 8,
@@ -170,7 +170,7 @@ def preview(
     source: StrPath,
     n: int,
     *,
-    model: str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles = "zhang2016",
     device: Device = "auto",
     colorizer: Any = None,
     saturation: float = 1.0,
