@@ -137,5 +137,5 @@ def report_batch(batch: Batch, console: Console, *, skip_existing: bool) -> Exit
     if batch.existing and not batch.problems:
         return ExitCode.OK
     if not batch.problems:
-        console.error("nothing to colour: no input is left")
+        console.error("nothing to colour: no usable input found")
     return ExitCode.SOME_FAILED

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-__all__ = ["MAX_LISTED", "Console", "as_flags"]
+__all__ = ["MAX_LISTED", "Console", "StandardOutputError", "as_flags"]
 
 MAX_LISTED = 10  # lines of one kind before the rest is only counted
 
@@ -50,6 +50,10 @@ def as_flags(message: str) -> str:
     return _ARGUMENT.sub(flag, message)
 
 
+class StandardOutputError(Exception):
+    """Standard output is a file on a full disk, or closed."""
+
+
 class LiveLine(Protocol):
     """Something drawn on the last line of the terminal: a progress bar."""
 
@@ -85,7 +89,14 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line on standard output."""
-        self._write(sys.stdout, text)
+        try:
+            self._write(sys.stdout, text)
+        except BrokenPipeError:
+            raise
+        except OSError as err:
+            raise StandardOutputError(
+                f"cannot write to standard output: {err.strerror or err}"
+            ) from err
 
     def error(self, text: str) -> None:
         """Print an error on standard error, with flags in place of keyword arguments."""

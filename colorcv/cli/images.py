@@ -90,7 +90,7 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
                 bar.update_to(done)
     console.note_counts()
     if skipped == len(batch.jobs) and not arguments.skip_existing:
-        console.error("nothing to colour: no input is left")
+        console.error("nothing to colour: no usable input found")
         failed += 1
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
 

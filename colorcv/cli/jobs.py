@@ -168,6 +168,12 @@ class _Planner:
                         f"{source}: cannot write a folder to standard output; use -o FOLDER"
                     )
                     continue
+                if out is not None and os.path.realpath(out) == os.path.realpath(source):
+                    self.batch.problems.append(
+                        f"{source}: the results would overwrite the inputs; use another -o, or "
+                        "none to write them beside the inputs"
+                    )
+                    continue
                 for found in self._iter_files(source, out):
                     yield found, self._target(found, out, found.relative_to(source))
             elif problem := self._input_error(given):

@@ -18,7 +18,7 @@ from ..errors import ColorcvError, DeviceError, DownloadError, ModelFormatError,
 from ..image.limits import MAX_PIXELS
 from . import commands, images, steering, videos
 from .completion import SHELLS, PrintCompletion
-from .console import Console
+from .console import Console, StandardOutputError
 from .exit_codes import ExitCode
 
 __all__ = ["main", "make_parser"]
@@ -50,8 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("\ncolorcv: interrupted; the files written so far are complete\n")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return ExitCode.OK
+    except StandardOutputError as err:
+        _discard_stdout()
+        console.error(str(err))
+        return ExitCode.SOME_FAILED
     except (DownloadError, ModelFormatError) as err:
         console.error(str(err))
         return ExitCode.NO_MODEL
@@ -61,6 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ColorcvError as err:
         console.error(str(err))
         return ExitCode.SOME_FAILED
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter flush standard output at its end without another error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _program() -> str:

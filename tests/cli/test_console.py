@@ -186,3 +186,15 @@ def test_usage_names_the_module(option: str) -> None:
         [sys.executable, "-m", "colorcv", option], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout or done.stderr).startswith("usage: python -m colorcv ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["info"], ["download", "lite"]])
+def test_full_standard_output(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "colorcv", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "colorcv: cannot write to standard output: No space left on device\n"
