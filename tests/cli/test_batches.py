@@ -269,3 +269,18 @@ def test_jfif_is_a_jpeg(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_lite("photo.jfif") == 0
     assert capsys.readouterr().out == "photo.color.jpg\n"
     assert Path("photo.color.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("flags", [[], ["--keep-border-colors"]])
+def test_border_stays_grey_unless_asked(flags: list[str]) -> None:
+    photo = cv2.imread(str(ROOT / "examples" / "photos" / "tetons_1942.jpg"), cv2.IMREAD_GRAYSCALE)
+    photo = cv2.resize(photo, (240, 180), interpolation=cv2.INTER_AREA)
+    framed = cv2.copyMakeBorder(photo, 30, 30, 30, 30, cv2.BORDER_CONSTANT, value=235)
+    cv2.imwrite("framed.png", framed)
+    assert run_lite("framed.png", *flags) == 0
+    result = cv2.imread("framed.color.png")
+    colorizer = colorcv.Colorizer("lite", device="cpu")
+    expected = colorizer.colorize(framed, ignore_border=False if flags else "auto")
+    np.testing.assert_array_equal(result, expected)
+    assert (np.ptp(result[:25].astype(int), axis=2).max() <= 1) == (not flags)
