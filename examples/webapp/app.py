@@ -33,6 +33,7 @@ from werkzeug.exceptions import HTTPException  # noqa: E402
 import colorcv  # noqa: E402
 
 MAX_WAITING = 8  # photos in the queue
+MAX_HINTS = 3000  # points of strokes; the library thins them to some 300
 MAX_DOWNLOADS = 2  # at full size at the same time: each takes some 10 bytes a pixel
 MAX_BODY = MAX_MB * 1_000_000 + 10_000  # the photo and its form
 # Bounds on slow visitors. A connection without traffic for 20 seconds is closed; until then it
@@ -177,6 +178,50 @@ def show_state(key: str):
     return jsonify(
         state=session.state, ahead=ahead, error=session.error, width=width, height=height
     )
+
+
+@app.get("/photos/<key>/suggestions")
+def suggest_colors(key: str):
+    session = find(key, state="done")
+    try:
+        x, y = (request.args.get(name, -1.0, type=float) for name in "xy")
+        found = session.suggest(x, y)
+    except colorcv.ColorcvError as err:
+        abort(400, str(err))
+    return jsonify([{"color": s.color, "probability": round(s.probability, 3)} for s in found])
+
+
+@app.post("/photos/<key>/hints")
+def set_hints(key: str):
+    """Replace all hints: the page keeps the list, for undo and redo."""
+    session = find(key, state="done")
+    given = request.get_json(silent=True)
+    given = given.get("hints") if isinstance(given, dict) else None
+    if not isinstance(given, list) or len(given) > MAX_HINTS:
+        abort(400, f"expected a list of at most {MAX_HINTS} hints")
+    try:
+        hints = [
+            colorcv.Hint(hint["x"], hint["y"], str(hint["color"]), hint.get("radius", 0))
+            for hint in given
+        ]
+        session.edit(hints=hints)
+    except (AttributeError, KeyError, TypeError):
+        abort(400, "a hint has x, y, color and perhaps radius")
+    except colorcv.ColorcvError as err:
+        abort(400, str(err))
+    return "", 204
+
+
+@app.post("/photos/<key>/reference")
+def set_reference(key: str):
+    """Take colours from another photo, or from none if the form has no file."""
+    session, upload = find(key, state="done"), request.files.get("photo")
+    try:
+        session.edit(reference=upload.read() if upload else b"")
+    except colorcv.ImageError as err:
+        grey = "it is grey, so that it has no colours to take" if "grey" in str(err) else ""
+        abort(400, f"{upload.filename}: {grey or 'not an image that can be read here'}")
+    return "", 204
 
 
 @app.delete("/photos/<key>")

@@ -12,7 +12,9 @@ import numpy as np
 
 import colorcv
 from colorcv.color.lab import upsample_chroma
+from colorcv.editing import Reference, SteeredImage, suggest
 from colorcv.frames import predict_chroma
+from colorcv.hints import Hint, observe
 from colorcv.image.source import SourceImage
 
 PREVIEW_SIDE = 1600  # pixels, the longest side of what the page shows
@@ -39,16 +41,33 @@ class Session:
     chroma: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2), np.float32))
     before: bytes = b""
     used: float = field(default_factory=time.monotonic)
+    lightness: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    hints: list[Hint] = field(default_factory=list)
+    reference: bytes = b""
+    # From the first edit on: what the network sees of the photo, and of the reference.
+    colorizer: colorcv.Colorizer | None = None
+    seen: SteeredImage | None = None
+    colors: Reference | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def nbytes(self) -> int:
-        return sum(map(len, (self.upload, self.before))) + self.preview.nbytes + self.chroma.nbytes
+        size = sum(map(len, (self.upload, self.before, self.reference)))
+        size += self.preview.nbytes + self.chroma.nbytes
+        if self.seen is not None:
+            channels = self.seen.features.shape[2]
+            size += self.seen.features.nbytes + channels * self.lightness.nbytes
+        return size
 
     def predict(self, colorizer: colorcv.Colorizer) -> None:
         """Read the upload, ask the network, and keep what the page shows before and after."""
         image = SourceImage(self.upload)
-        lightness = image.lightness_at(colorizer.input_hw)
-        self.chroma = upsample_chroma(predict_chroma(colorizer, lightness), lightness)
+        with self.lock:
+            self.lightness = image.lightness_at(colorizer.input_hw)
+            self.chroma = upsample_chroma(predict_chroma(colorizer, self.lightness), self.lightness)
+            self.colorizer, self.seen, self.colors = colorizer, None, None
+            if self.hints or self.reference:
+                self._steer()
         if not self.before:
             pixels = image.colored(self.chroma, saturation=0)
             height, width = pixels.shape[:2]
@@ -57,6 +76,38 @@ class Session:
             small_wh = max(1, round(width * scale)), max(1, round(height * scale))
             self.preview = eight_bits(cv2.resize(pixels, small_wh, interpolation=cv2.INTER_AREA))
             self.before = encode(self.preview, "jpg")
+
+    def edit(self, hints: list[Hint] | None = None, reference: bytes | None = None) -> None:
+        """Replace the hints or the reference (empty bytes: none), and colour accordingly."""
+        with self.lock:
+            before = self.hints, self.reference, self.colors
+            self.hints = self.hints if hints is None else hints
+            if reference is not None:
+                self.reference, self.colors = reference, None
+            try:
+                self._steer()
+            except colorcv.ColorcvError:
+                self.hints, self.reference, self.colors = before
+                raise
+
+    def suggest(self, x: float, y: float) -> list[colorcv.Suggestion]:
+        """Return plausible colours of a place, in pixels of the upright photo."""
+        with self.lock:
+            seen = self._see()
+            return suggest(self.colorizer, seen, self.size_wh[::-1], x, y, 6)
+
+    def _see(self) -> SteeredImage:
+        if self.seen is None:
+            self.seen = SteeredImage(self.colorizer, self.lightness)
+        return self.seen
+
+    def _steer(self) -> None:
+        seen = self._see()
+        if self.reference and self.colors is None:
+            self.colors = Reference(self.colorizer, self.reference)
+        grid_hw = self.lightness.shape
+        observed = observe(self.hints, self.size_wh[::-1], grid_hw, "bgr") if self.hints else None
+        self.chroma = seen.chroma(observed, self.colors)
 
     def render_preview(self, saturation: float) -> bytes:
         """Return the preview in colour as JPEG."""

@@ -45,8 +45,10 @@ async function request(url, options) {
 
 async function untilDone(photo) {
   for (;;) {
-    const { state, ahead, error } = await request(`photos/${photo.id}`);
+    const { state, ahead, error, width, height } = await request(`photos/${photo.id}`);
     if (state === "failed") throw new Error(error);
+    photo.width = width;
+    photo.height = height;
     if (state === "done") return;
     say(ahead ? `${photo.file.name}: waiting, ${ahead} before it` : `${photo.file.name}: colouring…`);
     await pause(300);
@@ -106,6 +108,7 @@ function show(photo) {
   $("form").classList.add("small");
   $("result").hidden = false;
   $("pair").classList.add("stale");
+  document.dispatchEvent(new Event("photochange"));
   $("before").src = `photos/${photo.id}/before.jpg`;
   draw();
 }
@@ -136,6 +139,11 @@ async function draw() {
   }
 }
 
+function changed(photo) {
+  photo.version = (photo.version || 0) + 1; // another address, so that the browser asks again
+  if (photo === current) draw();
+}
+
 async function explainLoss() {
   try {
     await answer(await fetch(`photos/${current.id}`));
@@ -161,7 +169,7 @@ async function changeModel() {
     form.append("model", $("model").value);
     await request(`photos/${photo.id}/model`, { method: "POST", body: form });
     await untilDone(photo);
-    photo.version = (photo.version || 0) + 1;
+    changed(photo);
     say("");
   } catch (err) {
     complain(explained(err));
@@ -201,7 +209,7 @@ for (const kind of ["dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
     event.preventDefault(); // a photo dropped beside the field must not replace the page
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take([...event.dataTransfer.files]);
+    if (kind === "drop" && !event.target.closest("#more")) take([...event.dataTransfer.files]);
   });
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
