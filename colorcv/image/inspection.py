@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..errors import ImageError
 from . import isobmff, tiff_layout
 from .limits import check_pixels
-from .metadata import jpeg_segments
+from .structure import (
+    Inspection,
+    check_raw_size,
+    damaged,
+    read_bmp,
+    read_gif,
+    read_jpeg,
+    read_jpeg_2000,
+    read_png,
+    read_pnm,
+    read_tiff,
+    read_webp,
+)
 
 __all__ = ["Inspection", "inspect"]
 
@@ -31,32 +41,6 @@ _UNSUPPORTED = [
     (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\0\0\1\0", "Windows icon"), (b"<svg", "SVG"),
     (b"PF\n", "PFM"), (b"Pf\n", "PFM"),
 ]  # fmt: skip
-# Deflate compresses at most 1032 to 1; each 8 x 8 block of a Huffman-coded JPEG takes a bit or
-# more. A file smaller than that for its size is truncated, and nothing is allocated for it.
-_DEFLATE_RATIO = 1032
-_JPEG_PIXELS_PER_BYTE = 8 * 64
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What a file's structure says of its image.
-
-    Attributes
-    ----------
-    format : str
-        ``"PNG"``, ``"JPEG"``, ...
-    size_wh : (int, int)
-        Columns and rows of the first image, before it is turned upright.
-    images : int
-        Pages of a TIFF, frames of an animation; 1 for all others.
-    data : bytes
-        What to decode: the file, or its parts that the decoder needs.
-    """
-
-    format: str
-    size_wh: tuple[int, int]
-    images: int = 1
-    data: bytes = b""
 
 
 def inspect(data: bytes, name: str, max_pixels: int | None = None) -> Inspection:
@@ -81,203 +65,44 @@ def inspect(data: bytes, name: str, max_pixels: int | None = None) -> Inspection
     try:
         found = _inspect(data, name, max_pixels)
     except (struct.error, IndexError) as err:
-        raise _damaged(name, "it ends within its header") from err
+        raise damaged(name, "it ends within its header") from err
     width, height = found.size_wh
     if width < 1 or height < 1:
-        raise _damaged(name, f"its header says {width}x{height} pixels")
+        raise damaged(name, f"its header says {width}x{height} pixels")
     check_pixels(name, width, height, max_pixels)
     return found
 
 
 def _inspect(data: bytes, name: str, max_pixels: int | None) -> Inspection:
     if data.startswith(_PNG):
-        return _png(data, name, max_pixels)
+        return read_png(data, name, max_pixels)
     if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data, name)
+        return read_jpeg(data, name)
     if tiff_layout.is_tiff(data):
-        return _tiff(data, name)
+        return read_tiff(data, name)
     if data[:4] == b"RIFF" and b"WEBP".startswith(data[8:12]):
-        return _webp(data, name)
+        return read_webp(data, name)
     if data[:6] in (b"GIF87a", b"GIF89a"):
-        return _gif(data, name)
+        return read_gif(data, name)
     if data[:2] == b"BM":
-        return _bmp(data, name)
+        return read_bmp(data, name)
     if data.startswith((_JP2, b"\xff\x4f\xff\x51")):
-        return _jpeg_2000(data, name)
+        return read_jpeg_2000(data, name)
     if data[4:8] == b"ftyp":
         return _avif(data, name)
     if data[:4] == b"\x59\xa6\x6a\x95":
         width, height, depth = struct.unpack_from(">LLL", data, 4)
-        _check_raw_size(data, name, width * height * depth // 8, rle=data[20:24] == b"\0\0\0\2")
+        check_raw_size(data, name, width * height * depth // 8, rle=data[20:24] == b"\0\0\0\2")
         return Inspection("Sun raster", (width, height), data=data)
     pnm = _PNM.match(data[: 1 << 16])
     if pnm:
-        return _pnm(data, name, pnm)
+        return read_pnm(data, name, pnm)
     if data[:3] == b"P7\n":
         fields = {key: int(value) for key, value in _PAM.findall(data[:4096])}
         size = fields.get(b"WIDTH", 0), fields.get(b"HEIGHT", 0)
-        _check_raw_size(data, name, size[0] * size[1] * fields.get(b"DEPTH", 1))
+        check_raw_size(data, name, size[0] * size[1] * fields.get(b"DEPTH", 1))
         return Inspection("PAM", size, data=data)
     raise _unsupported(data, name)
-
-
-def _png(data: bytes, name: str, max_pixels: int | None) -> Inspection:
-    kept, idat, frames = [data[:8]], 0, 1
-    for chunk, start, end in _png_chunks(data, name):
-        if chunk == b"acTL" and end - start == 20:
-            frames = max(1, int.from_bytes(data[start + 8 : start + 12], "big"))
-        # The rest is not for the pixels: text, profiles and the further frames of an animation.
-        if chunk in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(data[start:end])
-            idat += end - start - 12 if chunk == b"IDAT" else 0
-    if data[12:16] != b"IHDR":
-        raise _damaged(name, "this PNG does not begin with IHDR")
-    width, height, depth, color = struct.unpack_from(">LLBB", data, 16)
-    check_pixels(name, width, height, max_pixels)
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
-    if (width * channels * depth + 7) // 8 * height > idat * _DEFLATE_RATIO:
-        raise _damaged(name, f"its {idat} bytes of pixels are too few for {width}x{height}")
-    return Inspection("PNG", (width, height), frames, b"".join(kept))
-
-
-def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
-    start = 8
-    while start < len(data):
-        length = int.from_bytes(data[start : start + 4], "big")
-        end = start + 12 + length
-        chunk = data[start + 4 : start + 8]
-        if end > len(data):
-            raise _damaged(
-                name,
-                f"chunk {chunk!r} claims {length} bytes, {max(0, len(data) - start - 12)} left",
-            )
-        yield chunk, start, end
-        if chunk == b"IEND":
-            return
-        start = end
-    raise _damaged(name, "this PNG has no end")
-
-
-def _jpeg(data: bytes, name: str) -> Inspection:
-    size = (0, 0)
-    for marker, start, end in jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if end - start < 6:
-                raise _damaged(name, "its frame header is too short")
-            height, width = struct.unpack_from(">HH", data, start + 1)
-            if marker < 0xC8 and width * height > len(data) * _JPEG_PIXELS_PER_BYTE:
-                raise _damaged(name, f"its {len(data)} bytes are too few for {width}x{height}")
-            size = max(size, (width, height))
-    # Thumbnails with ends of their own lie in segments, before the pixels.
-    scan = data.find(b"\xff\xda", max((end for _, _, end in jpeg_segments(data)), default=2))
-    # OpenCV 4.10 fills what is missing with grey and reports nothing.
-    if scan < 0 or data.find(b"\xff\xd9", scan) < 0:
-        raise _damaged(name, "this JPEG has no end")
-    return Inspection("JPEG", size, data=data)
-
-
-def _tiff(data: bytes, name: str) -> Inspection:
-    pages = tiff_layout.pages(data)
-    if not pages:
-        raise _damaged(name, "this TIFF has no readable page")
-    problem = tiff_layout.problem(data, pages[0])
-    if problem:
-        raise _damaged(name, problem)
-    return Inspection("TIFF", (pages[0].width, pages[0].height), len(pages), data)
-
-
-def _webp(data: bytes, name: str) -> Inspection:
-    end = 8 + int.from_bytes(data[4:8], "little")
-    if end > len(data):
-        raise _damaged(name, f"this WebP claims {end} bytes, the file has {len(data)}")
-    size, frames, start = (0, 0), 0, 12
-    while start + 8 <= end:
-        chunk, length = (
-            data[start : start + 4],
-            int.from_bytes(data[start + 4 : start + 8], "little"),
-        )
-        body = start + 8
-        if body + length > len(data):
-            raise _damaged(
-                name, f"chunk {chunk!r} claims {length} bytes, {len(data) - body} are left"
-            )
-        if chunk == b"VP8X":
-            width, height = data[body + 4 : body + 7], data[body + 7 : body + 10]
-            size = 1 + int.from_bytes(width, "little"), 1 + int.from_bytes(height, "little")
-        elif chunk == b"VP8 " and size == (0, 0):
-            packed_wh = struct.unpack_from("<HH", data, body + 6)
-            size = packed_wh[0] & 0x3FFF, packed_wh[1] & 0x3FFF
-        elif chunk == b"VP8L" and size == (0, 0):
-            (bits,) = struct.unpack_from("<L", data, body + 1)
-            size = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        frames += chunk == b"ANMF"
-        start = body + length + length % 2
-    return Inspection("WebP", size, max(1, frames), data)
-
-
-def _gif(data: bytes, name: str) -> Inspection:
-    size = struct.unpack_from("<HH", data, 6)
-    start, frames = 13 + _color_table(data[10]), 0
-    while start < len(data) and data[start] != 0x3B:
-        if data[start] == 0x2C:
-            left, top, width, height = struct.unpack_from("<HHHH", data, start + 1)
-            size = max(size[0], left + width), max(size[1], top + height)
-            frames += 1
-            start += 11 + _color_table(data[start + 9])
-        elif data[start] == 0x21:
-            start += 2
-        elif frames:
-            break  # bytes after the last image that are no block
-        else:
-            raise _damaged(name, f"unknown GIF block at byte {start}")
-        while data[start]:  # IndexError: it ends within a block
-            start += 1 + data[start]
-        start += 1
-    if not frames:
-        raise _damaged(name, "this GIF has no image")
-    return Inspection("GIF", (size[0], size[1]), frames, data)
-
-
-def _color_table(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _bmp(data: bytes, name: str) -> Inspection:
-    (header,) = struct.unpack_from("<L", data, 14)
-    if header == 12:
-        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
-        compression = 0
-    else:
-        width, height, _, bits, compression = struct.unpack_from("<llHHL", data, 18)
-    height = abs(height)
-    needed = (width * bits + 31) // 32 * 4 * height
-    _check_raw_size(data, name, needed, rle=compression in (1, 2))
-    return Inspection("BMP", (width, height), data=data)
-
-
-def _check_raw_size(data: bytes, name: str, needed: int, *, rle: bool = False) -> None:
-    # A run of RLE is at most 255 pixels in 2 bytes; "delta" codes skip more, but are not used.
-    if needed > len(data) * (128 if rle else 1):
-        raise _damaged(name, f"its header asks for {needed} bytes of pixels")
-
-
-def _jpeg_2000(data: bytes, name: str) -> Inspection:
-    codestream = data.find(b"\xff\x4f\xff\x51")
-    if codestream < 0:
-        raise _damaged(name, "this JPEG 2000 has no codestream")
-    if codestream:
-        isobmff.check_lengths(data, codestream, name)
-    siz = struct.unpack_from(">LLLLLLLLH", data, codestream + 8)
-    width, height, left, top, tile_width, tile_height, tile_left, tile_top, components = siz
-    width, height = width - left, height - top
-    if min(width, height, tile_width, tile_height) < 1 or not 1 <= components <= 4:
-        raise _damaged(name, "the size in its codestream is not valid")
-    tiles = -(-(width + left - tile_left) // tile_width) * -(
-        -(height + top - tile_top) // tile_height
-    )
-    if not 0 < tiles <= 65535 or tiles > len(data) // 12 + 1:
-        raise _damaged(name, f"its codestream claims {tiles} tiles")
-    return Inspection("JPEG 2000", (width, height), data=data)
 
 
 def _avif(data: bytes, name: str) -> Inspection:
@@ -285,18 +110,7 @@ def _avif(data: bytes, name: str) -> Inspection:
     if not brands & {b"avif", b"avis"}:
         raise _unsupported(data, name)
     size = isobmff.image_size(data, name)
-    return Inspection("AVIF", size, 2 if b"avis" in brands else 1, data)
-
-
-def _pnm(data: bytes, name: str, match: re.Match[bytes]) -> Inspection:
-    kind, width, height = int(match[1]), int(match[3]), int(match[5])
-    samples = width * height * (3 if kind in (3, 6) else 1)
-    if kind == 4:
-        samples = (width + 7) // 8 * height
-    elif kind == 1:
-        samples = width * height  # a bitmap's digits need no spaces between them
-    _check_raw_size(data, name, samples)
-    return Inspection("PNM", (width, height), data=data)
+    return Inspection("AVIF", size, isobmff.frame_count(data) if b"avis" in brands else 1, data)
 
 
 def _unsupported(data: bytes, name: str) -> ImageError:
@@ -312,7 +126,3 @@ def _unsupported(data: bytes, name: str) -> ImageError:
         f"{name} is not an image file that colorcv can read; its {len(data)} bytes begin with "
         f"{data[:16]!r}"
     )
-
-
-def _damaged(name: str, reason: str) -> ImageError:
-    return ImageError(f"{name} is truncated or damaged: {reason}; copy or download it again")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..errors import ImageError
 
-__all__ = ["boxes", "check_lengths", "image_size", "orientation", "size_of"]
+__all__ = ["boxes", "check_lengths", "frame_count", "image_size", "orientation", "size_of"]
 
 # irot counts quarter turns anticlockwise; imir then mirrors top-bottom (0) or left-right (1).
 # EXIF orientations of both together; None is no imir.
@@ -67,6 +67,15 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
         raise ImageError(f"{name} is damaged: this AVIF does not say its size; copy it again")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return width, height
+
+
+def frame_count(data: bytes) -> int:
+    """Return how many frames an image sequence has: the samples of its first track."""
+    pos = data.find(b"stsz")
+    if pos < 0 or pos + 16 > len(data):
+        return 1
+    (count,) = struct.unpack_from(">L", data, pos + 12)
+    return max(1, int(count))
 
 
 def orientation(data: bytes) -> int:

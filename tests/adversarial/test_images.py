@@ -1,4 +1,4 @@
-"""Picture files, arrays and films made to harm: coloured or refused, and never written to.
+"""Malicious image files, arrays and videos: coloured or refused, never modified.
 
 The long runs are commands: `python -m tests.fuzz.run image COUNT`, `metadata`, `video`.
 """
@@ -89,7 +89,7 @@ ODD_FILES: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", ODD_FILES)
-def test_odd_files_are_coloured_or_refused(
+def test_unusual_files_are_coloured_or_refused(
     name: str, lite: colorcv.Colorizer, tmp_path: Path
 ) -> None:
     path = tmp_path / "odd.png"
@@ -102,7 +102,7 @@ def test_odd_files_are_coloured_or_refused(
 
 @pytest.mark.parametrize("side", [65_535, 1_100_000])
 @pytest.mark.parametrize("name", bombs(1))
-def test_headers_that_promise_too_much(name: str, side: int) -> None:
+def test_headers_that_claim_too_many_pixels(name: str, side: int) -> None:
     with pytest.raises(
         ImageError,
         match=r"limit of 250,000,000|truncated|not supported|cannot be decoded",
@@ -111,7 +111,7 @@ def test_headers_that_promise_too_much(name: str, side: int) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/status")
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
     """400 million pixels in 50 kB."""
     pixels = zlib.compressobj(9)
     rows = b"".join(pixels.compress(bytes(2501 * 1000)) for _ in range(20)) + pixels.flush()
@@ -143,7 +143,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [tmp_path / "bomb.png"]
 
 
-def test_a_cap_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), grey(100, 100))
     options = ["image", "--model", "lite", "--device", "cpu", str(tmp_path / "a.png")]
     assert parser.main([*options, "--max-pixels", "9999"]) == 1
@@ -151,8 +151,8 @@ def test_a_cap_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert parser.main([*options, "--max-pixels", "10000"]) == 0
 
 
-def test_a_thousand_profiles_are_not_all_unpacked() -> None:
-    """Each unpacks to 16 MB from 16 kB."""
+def test_only_one_of_many_profiles_is_decompressed() -> None:
+    """Each decompresses from 16 kB to 16 MB."""
     profile = b"iCCPx\0\0" + zlib.compress(bytes(1 << 24), 9)
     chunk = struct.pack(">L", len(profile) - 4) + profile + b"crc?"
     start = time.process_time()
@@ -193,7 +193,7 @@ ARRAYS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_what_is_no_picture_is_an_image_error(name: str, lite: colorcv.Colorizer) -> None:
+def test_unusable_arrays_raise_an_image_error(name: str, lite: colorcv.Colorizer) -> None:
     with pytest.raises(ImageError):
         lite.colorize(ARRAYS[name]())
 
@@ -216,7 +216,7 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [None, 3, 4])
 @pytest.mark.parametrize("name", VIEWS)
-def test_odd_arrays_give_what_plain_ones_give(
+def test_memory_layout_does_not_matter(
     name: str, channels: int | None, dtype: type, lite: colorcv.Colorizer
 ) -> None:
     shape = (20, 30) if channels is None else (20, 30, channels)
@@ -231,7 +231,7 @@ def test_odd_arrays_give_what_plain_ones_give(
 
 
 @pytest.mark.parametrize(("name", "count"), [("image", 300), ("metadata", 1000), ("video", 60)])
-def test_a_short_run(
+def test_short_fuzzing_runs(
     name: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -242,7 +242,7 @@ def test_a_short_run(
 
 @pytest.mark.parametrize("option", ["start", "end"])
 @pytest.mark.parametrize("value", [-1, 1e9, 1e300, float("inf"), float("nan"), "1"])
-def test_times_that_no_film_has(option: str, value: Any, tmp_path: Path) -> None:
+def test_times_outside_any_video(option: str, value: Any, tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
     film.write_bytes(videos.corpus()[0])
     with pytest.raises(
@@ -253,7 +253,7 @@ def test_times_that_no_film_has(option: str, value: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("count", [12, 1_000_000_000])
-def test_more_stills_than_frames(count: int, tmp_path: Path) -> None:
+def test_preview_of_more_images_than_frames(count: int, tmp_path: Path) -> None:
     film = tmp_path / "film.avi"
     film.write_bytes(videos.corpus()[0])
     assert len(list(preview(film, count, colorizer=videos.FakeColorizer()))) == 12

@@ -167,6 +167,13 @@ def test_avif_is_turned_upright(orientation: int) -> None:
     assert np.abs(pixels.astype(int) - upright).mean() < 4
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow does not write AVIF")
+def test_frames_of_an_avif_are_counted() -> None:
+    assert inspect(saved(RGB, "AVIF"), "it").images == 1
+    frames = [RGB.rotate(angle) for angle in (90, 180)]
+    assert inspect(saved(RGB, "AVIF", save_all=True, append_images=frames), "it").images == 3
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_xmp_orientation_of_a_png(orientation: int) -> None:
     from PIL import ImageOps

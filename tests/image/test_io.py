@@ -1,4 +1,4 @@
-"""Picture files: upright, whole, loud; written whole or not at all."""
+"""Image files: read upright or refused; written completely or not at all."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def as_rgb(pixels: Array) -> Image.Image:
 # Reading
 
 
-@pytest.mark.parametrize("lies", range(1, 9))
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_upright_as_pillow_turns_it(lies: int, form: str, mode: str) -> None:
+def test_orientation_agrees_with_pillow(orientation: int, form: str, mode: str) -> None:
     if (form, mode) == ("JPEG", "RGBA"):
         mode = "RGB"
     image = as_rgb(smooth()).convert(mode)
     exif = Image.Exif()
-    exif[274] = lies
+    exif[274] = orientation
     options = {"tiffinfo": exif} if form == "TIFF" else {"exif": exif.tobytes()}
     if form == "WEBP":
         options["lossless"] = True
@@ -134,7 +134,7 @@ def test_alpha_of_a_photo_is_kept(shared: Path, tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_odd_files_are_right(data: bytes, shape: tuple[int, ...], dtype: str) -> None:
+def test_unusual_files_agree_with_pillow(data: bytes, shape: tuple[int, ...], dtype: str) -> None:
     pixels = decode_image(data, "it").pixels
     assert pixels.shape == shape
     assert pixels.dtype == dtype
@@ -143,14 +143,14 @@ def test_odd_files_are_right(data: bytes, shape: tuple[int, ...], dtype: str) ->
     if expected.dtype == bool:
         expected = expected * np.uint8(255)
     got = pixels[..., 2::-1] if pixels.ndim == 3 else pixels
-    tolerance = 8 if data[:2] == b"\xff\xd8" else 0  # two ways of undoing CMYK
+    tolerance = 8 if data[:2] == b"\xff\xd8" else 0  # CMYK is converted differently
     assert np.abs(got.astype(float) - expected).max() <= tolerance
     assert SourceImage(pixels).colored(np.full((2, 2, 2), 9, np.float32)).dtype == dtype
 
 
 @pytest.mark.parametrize("highest", [1, 100, 255, 1023, 4095, 65535])
 @pytest.mark.parametrize("kind", [b"P5", b"P6"])
-def test_white_is_white_whatever_the_file_calls_it(highest: int, kind: bytes) -> None:
+def test_declared_maximum_becomes_white(highest: int, kind: bytes) -> None:
     values = np.array([0, highest // 2, highest], ">u2" if highest > 255 else "u1")
     values = np.repeat(values, 3 if kind == b"P6" else 1)
     data = kind + b"\n# a comment 9 9\n3 1\n%d\n" % highest + values.tobytes()
@@ -188,7 +188,7 @@ def test_of_several_images_the_first_is_used_with_a_warning(
     assert f"it has 2 {'page' if form == 'TIFF' else 'frame'}s; only the first" in caplog.text
 
 
-def test_one_picture_is_not_said_to_be_several(caplog: pytest.LogCaptureFixture) -> None:
+def test_single_images_give_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     for form in ("TIFF", "PNG", "JPEG", "WEBP"):
         decode_image(saved(as_rgb(smooth()), form), "it")
     assert caplog.text == ""
@@ -196,7 +196,7 @@ def test_one_picture_is_not_said_to_be_several(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".ppm", ".jp2"])
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
-def test_what_is_cut_short_is_refused(suffix: str, kept: float) -> None:
+def test_truncated_files_are_refused(suffix: str, kept: float) -> None:
     if suffix == ".jp2" and old_opencv():
         pytest.skip("JPEG 2000 is not read with so old an OpenCV")
     if not cv2.haveImageWriter("x" + suffix):
@@ -207,7 +207,7 @@ def test_what_is_cut_short_is_refused(suffix: str, kept: float) -> None:
         decode_image(data[: max(16, int(len(data) * kept))], "cut.file")
 
 
-def test_a_jpeg_that_only_its_thumbnail_ends_is_cut() -> None:
+def test_a_jpeg_that_ends_only_in_its_thumbnail_is_truncated() -> None:
     inner = saved(as_rgb(smooth(16, 16)), "JPEG")
     whole = saved(as_rgb(smooth()), "JPEG", exif=b"Exif\0\0" + exif_block() + inner)
     assert decode_image(whole, "whole").pixels.shape == (48, 64, 3)
@@ -226,7 +226,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
 
 
-def test_too_many_pixels_says_how_to_allow_them() -> None:
+def test_too_many_pixels_names_the_variable() -> None:
     with pytest.raises(ImageError, match=r"40000x40000 pixels.*COLORCV_MAX_PIXELS=1600000000"):
         decode_image(png_header(40_000, 40_000), "huge.png")
 
@@ -248,7 +248,7 @@ def test_too_many_pixels_says_how_to_allow_them() -> None:
         ),
     ],
 )
-def test_what_is_no_picture(data: bytes, says: str) -> None:
+def test_files_that_are_not_images(data: bytes, says: str) -> None:
     with pytest.raises(ImageError, match=f"it.*{says}" if says != "it is empty" else says):
         decode_image(data, "it")
 
@@ -271,7 +271,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_are_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="a device or a pipe"):
         read_image(tmp_path / "pipe.png")
@@ -280,7 +280,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["祖母.png", "Großmutter ü.png", "a b'c\"d.png", "surr\udcffogate.png"]
 )
-def test_any_name(name: str, tmp_path: Path) -> None:
+def test_unusual_file_names(name: str, tmp_path: Path) -> None:
     try:
         (tmp_path / name).touch()
     except (OSError, UnicodeError):
@@ -305,7 +305,7 @@ HOLDS = {
 
 
 def old_opencv() -> bool:
-    """Whether OpenCV is so old that JPEG 2000 is not read."""
+    """Return True if this OpenCV is too old to read JPEG 2000 safely."""
     return tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 12)
 
 
@@ -316,14 +316,14 @@ EXACT = [".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".ppm", ".pnm", ".PNG
 @pytest.mark.parametrize("suffix", [*EXACT, ".jpg", ".jpeg", ".jpe", ".JPG", ".jp2", ".avif"])
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
-def test_a_format_holds_what_it_is_given_or_refuses(
+def test_formats_hold_a_dtype_or_refuse_it(
     suffix: str, channels: int, dtype: type, tmp_path: Path
 ) -> None:
     if not cv2.haveImageWriter(f"x{suffix.lower()}"):
         pytest.skip("this OpenCV does not write it")
     pixels = some_pixels(40, 50, channels, dtype=dtype)
     if channels == 4 and dtype == np.uint8:
-        pixels[..., 3] |= 1  # WebP forgets the colour of what is wholly transparent
+        pixels[..., 3] |= 1  # WebP drops the colour of fully transparent pixels
     path = tmp_path / f"it{suffix}"
     refusal = ""
     try:
@@ -360,19 +360,19 @@ def test_a_format_holds_what_it_is_given_or_refuses(
         (".exr", 3, np.float32, r"cannot write \.exr"),
     ],
 )
-def test_what_a_format_cannot_hold(suffix: str, channels: int, dtype: type, says: str) -> None:
+def test_refusals_name_another_format(suffix: str, channels: int, dtype: type, says: str) -> None:
     with pytest.raises(ImageError, match=says):
         encode_image(suffix, some_pixels(4, 4, channels, dtype=dtype))
 
 
 @pytest.mark.parametrize(("suffix", "width"), [(".jpg", 65_600), (".webp", 16_400)])
-def test_too_large_for_the_format(suffix: str, width: int) -> None:
+def test_images_too_large_for_a_format(suffix: str, width: int) -> None:
     with pytest.raises(ImageError, match=f"{width}x1 pixels as {suffix}.*use .png"):
         encode_image(suffix, np.zeros((1, width, 3), np.uint8))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_metadata_goes_from_file_to_file(form: str, tmp_path: Path) -> None:
+def test_metadata_is_carried_over(form: str, tmp_path: Path) -> None:
     exif = b"Exif\0\0" + exif_block(6)
     options: dict[str, Any] = {"exif": exif, "icc_profile": RGB_PROFILE, "xmp": XMP}
     if form == "PNG":
@@ -403,7 +403,7 @@ def test_jpeg_quality_is_95() -> None:
         assert tables == image.quantization  # type: ignore[attr-defined]
 
 
-def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_existing_outputs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "it.png"
     path.write_text("mine")
     for refuse in (
@@ -418,38 +418,38 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
+def test_dangling_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "it.png").symlink_to(tmp_path / "elsewhere.png")
     with pytest.raises(ImageError, match="already exists"):
         write_image(tmp_path / "it.png", smooth())
     assert not (tmp_path / "elsewhere.png").exists()
 
 
-def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
+def test_of_concurrent_writers_one_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "it.png"
-    go, won, lost = threading.Barrier(8), [], []
+    start, succeeded, failed = threading.Barrier(8), [], []
 
     def write(number: int) -> None:
-        go.wait()
+        start.wait()
         try:
             write_image(path, np.full((30, 30, 3), number, np.uint8))
-            won.append(number)
+            succeeded.append(number)
         except ImageError:
-            lost.append(number)
+            failed.append(number)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(won) == 1
-    assert len(lost) == 7
-    assert np.all(read_image(path).pixels == won[0])
+    assert len(succeeded) == 1
+    assert len(failed) == 7
+    assert np.all(read_image(path).pixels == succeeded[0])
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_system_without_links(
+def test_file_systems_without_hard_links(
     overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Path, target: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_file_system_without_links(
 
 @pytest.mark.parametrize("fails", ["fsync", "replace", "write"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_half_written_stays(
+def test_failed_writes_leave_no_file(
     fails: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "it.png"
@@ -504,7 +504,7 @@ def test_a_real_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folders_that_are_not_there_or_in_the_way(tmp_path: Path) -> None:
+def test_missing_folders_and_folders_as_outputs(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be written: No such file"):
         write_image(tmp_path / "none/it.png", smooth())
     (tmp_path / "folder.png").mkdir()
@@ -513,7 +513,7 @@ def test_folders_that_are_not_there_or_in_the_way(tmp_path: Path) -> None:
             write_image(tmp_path / "folder.png", smooth(), overwrite=overwrite)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -532,13 +532,13 @@ def test_side_by_side(before: tuple[int, ...]) -> None:
     assert np.array_equal(both[:, :5, 0], left.reshape(6, 5, -1)[..., 0])
 
 
-def test_big_endian_pixels_are_written_right(tmp_path: Path) -> None:
+def test_big_endian_pixels(tmp_path: Path) -> None:
     pixels = some_pixels(5, 6, 3, dtype=np.uint16)
     write_image(tmp_path / "it.png", pixels.astype(">u2"))
     assert np.array_equal(read_image(tmp_path / "it.png").pixels, pixels)
 
 
-def test_bytes_in_bytes_out() -> None:
+def test_encode_and_decode_bytes() -> None:
     read = decode_image(encode_image(".png", smooth(), Metadata(icc=RGB_PROFILE)), "a pipe")
     assert np.array_equal(read.pixels, smooth())
     assert read.metadata.icc == RGB_PROFILE

@@ -1,4 +1,4 @@
-"""EXIF, ICC and XMP through our bytes and Pillow's: each reads what the other wrote."""
+"""EXIF, ICC and XMP: what colorcv writes Pillow reads, and the reverse."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ XMP = (
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
-def exif_block(lies: int | None = None, *, big: bool = True, thumbnail: bool = False) -> bytes:
+def exif_block(
+    orientation: int | None = None, *, big: bool = True, thumbnail: bool = False
+) -> bytes:
     exif = Image.Exif()
     exif.endian = ">" if big else "<"
     exif[270] = "a grandmother"
-    if lies is not None:
-        exif[274] = lies
+    if orientation is not None:
+        exif[274] = orientation
     block = exif.tobytes().removeprefix(b"Exif\0\0")
     if thumbnail:  # Pillow writes none: a second directory of no entries at the end
         order = "big" if big else "little"
@@ -67,8 +69,10 @@ def as_pillow_sees(data: bytes) -> Metadata:
     ],
     ids=["all", "exif", "icc", "xmp-of-odd-length", "large-icc", "nothing"],
 )
-def test_pillow_and_we_read_what_we_embed(suffix: str, alpha: bool, metadata: Metadata) -> None:
-    if len(metadata.icc) > 65536:  # a profile says its own length
+def test_embedded_metadata_is_read_by_pillow_and_colorcv(
+    suffix: str, alpha: bool, metadata: Metadata
+) -> None:
+    if len(metadata.icc) > 65536:  # a profile begins with its length
         icc = len(metadata.icc).to_bytes(4, "big") + metadata.icc[4:]
         metadata = Metadata(metadata.exif, icc, metadata.xmp)
     channels = 4 if alpha and suffix != ".jpg" else 3
@@ -83,26 +87,26 @@ def test_pillow_and_we_read_what_we_embed(suffix: str, alpha: bool, metadata: Me
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("lies", range(1, 9))
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("big", [True, False])
-def test_we_read_what_pillow_embeds(suffix: str, lies: int, big: bool) -> None:
-    exif = b"Exif\0\0" + exif_block(lies, big=big)
+def test_metadata_written_by_pillow_is_read(suffix: str, orientation: int, big: bool) -> None:
+    exif = b"Exif\0\0" + exif_block(orientation, big=big)
     file = io.BytesIO()
     image = Image.new("RGB", (9, 5))
     image.save(file, FORMATS[suffix], exif=exif, icc_profile=RGB_PROFILE, xmp=XMP)
     found = extract(file.getvalue())
-    assert exif_orientation(found.exif) == lies
+    assert exif_orientation(found.exif) == orientation
     assert found == as_pillow_sees(file.getvalue())
     assert found.icc == RGB_PROFILE
 
 
-@pytest.mark.parametrize("lies", range(1, 9))
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("big", [True, False])
 @pytest.mark.parametrize("thumbnail", [True, False])
-def test_the_result_is_upright_and_has_no_grey_thumbnail(
-    lies: int, big: bool, thumbnail: bool
+def test_output_metadata_is_upright_without_thumbnail(
+    orientation: int, big: bool, thumbnail: bool
 ) -> None:
-    exif = exif_block(lies, big=big, thumbnail=thumbnail)
+    exif = exif_block(orientation, big=big, thumbnail=thumbnail)
     assert tiff_tags(exif)[1] == thumbnail
     kept = for_output(Metadata(exif, RGB_PROFILE, XMP))
     assert exif_orientation(kept.exif) == 1
@@ -116,11 +120,11 @@ def test_the_result_is_upright_and_has_no_grey_thumbnail(
     assert len(kept.xmp) == len(XMP)
 
 
-def test_a_profile_for_grey_is_not_put_on_colour() -> None:
+def test_grey_profiles_are_dropped() -> None:
     assert for_output(Metadata(icc=GRAY_PROFILE)).icc == b""
 
 
-def test_what_is_broken_counts_as_not_there() -> None:
+def test_malformed_exif_is_ignored() -> None:
     for exif in (b"nonsense", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff"):
         assert exif_orientation(exif) == 1
         assert for_output(Metadata(exif)) == Metadata()
@@ -130,21 +134,25 @@ def test_what_is_broken_counts_as_not_there() -> None:
     assert exif_orientation(zero.tobytes().removeprefix(b"Exif\0\0")) == 1
 
 
-def test_what_does_not_fit_a_jpeg_is_dropped_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_metadata_too_large_for_a_jpeg_is_dropped_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     data = embed(a_file(".jpg"), Metadata(exif=b"x" * 70_000, xmp=XMP))
     assert as_pillow_sees(data) == Metadata(xmp=XMP)
     assert "70000 bytes of metadata do not fit a JPEG" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".ppm"])
-def test_formats_that_go_without_say_so(suffix: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_formats_without_metadata_give_a_warning(
+    suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
     data = a_file(suffix)
     assert embed(data, Metadata(xmp=XMP)) == data
     assert "not written" in caplog.text
     assert extract(data) == Metadata()
 
 
-def test_a_profile_that_unpacks_without_end_is_cut_off() -> None:
+def test_decompressed_profiles_are_limited() -> None:
     plain = a_file(".png")
     bomb = b"ICC profile\0\0" + zlib.compress(bytes(1 << 26))
     chunk = (
@@ -158,7 +166,7 @@ def test_a_profile_that_unpacks_without_end_is_cut_off() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(suffix=st.sampled_from([*FORMATS]), data=st.data())
-def test_no_damage_makes_it_fail(suffix: str, data: st.DataObject) -> None:
+def test_damaged_files_raise_nothing(suffix: str, data: st.DataObject) -> None:
     whole = bytearray(embed(a_file(suffix), Metadata(exif_block(6), RGB_PROFILE, XMP)))
     for at, value in data.draw(
         st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=8)
@@ -172,5 +180,5 @@ def test_no_damage_makes_it_fail(suffix: str, data: st.DataObject) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(block=st.binary(max_size=64), start=st.sampled_from([b"", b"II*\0", b"MM\0*"]))
-def test_no_exif_block_makes_it_fail(block: bytes, start: bytes) -> None:
+def test_random_exif_blocks_raise_nothing(block: bytes, start: bytes) -> None:
     assert exif_orientation(for_output(Metadata(start + block)).exif) == 1

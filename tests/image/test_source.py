@@ -1,4 +1,4 @@
-"""What goes in comes out: shapes, dtypes, order, alpha, lightness, memory."""
+"""`SourceImage`: shapes, dtypes, order, alpha, lightness and memory of results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROUNDING = {np.uint8: 0.5 / 255, np.uint16: 0.5 / 65535, np.float16: 2**-12, np.
 CHANNELS = {"H,W": None, "H,W,1": 1, "H,W,3": 3, "H,W,4": 4}
 
 
-def an_image(
+def random_image(
     shape_hw: tuple[int, int], channels: int | None, dtype: type, *, seed: int = 0
 ) -> Array:
     shape = shape_hw if channels is None else (*shape_hw, channels)
@@ -41,7 +41,7 @@ def an_image(
     return values.astype(dtype)
 
 
-def a_chroma(shape_hw: tuple[int, int] = (5, 7), *, reach: float = 60, seed: int = 0) -> Array:
+def random_chroma(shape_hw: tuple[int, int] = (5, 7), *, reach: float = 60, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     return rng.uniform(-reach, reach, (*shape_hw, 2)).astype(np.float32)
 
@@ -68,16 +68,16 @@ def slope_of_lightness(result: Array) -> Array:
     reach=st.sampled_from([0, 15, 60, 110]),
     seed=st.integers(0, 9),
 )
-def test_what_goes_in_comes_out(
+def test_results_keep_shape_dtype_alpha_and_lightness(
     shape_hw: tuple[int, int], channels: int | None, dtype: type, order: str,
     chroma_hw: tuple[int, int], reach: float, seed: int,
 ) -> None:  # fmt: skip
-    image = an_image(shape_hw, channels, dtype, seed=seed)
+    image = random_image(shape_hw, channels, dtype, seed=seed)
     image.flags.writeable = False
     before = image.copy()
-    chroma = a_chroma(chroma_hw, reach=reach, seed=seed)
-    picture = SourceImage(image, order=order)
-    result = picture.colored(chroma)
+    chroma = random_chroma(chroma_hw, reach=reach, seed=seed)
+    source = SourceImage(image, order=order)
+    result = source.colored(chroma)
 
     assert result.shape == (*shape_hw, 4 if channels == 4 else 3)
     assert result.dtype == image.dtype
@@ -93,15 +93,15 @@ def test_what_goes_in_comes_out(
     bgr = result[..., 2::-1] if order == "rgb" else result
     allowed = slope_of_lightness(bgr) * (ROUNDING[dtype] * 1.05) + 2e-3
     assert np.all(np.abs(got - wanted) <= allowed)
-    assert np.array_equal(picture.colored(chroma), result)
+    assert np.array_equal(source.colored(chroma), result)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", CHANNELS.values(), ids=CHANNELS)
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
-def test_colour_is_the_references(dtype: type, channels: int | None, order: str) -> None:
-    image = an_image((50, 60), channels, dtype)
-    chroma = a_chroma((5, 7), reach=50)
+def test_colours_equal_the_reference(dtype: type, channels: int | None, order: str) -> None:
+    image = random_image((50, 60), channels, dtype)
+    chroma = random_chroma((5, 7), reach=50)
     result = SourceImage(image, order=order).colored(chroma)
     lightness = reference.lightness_of(image, order=order)
     ab = reference.cubic(chroma, (50, 60))
@@ -114,10 +114,10 @@ def test_colour_is_the_references(dtype: type, channels: int | None, order: str)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", CHANNELS.values(), ids=CHANNELS)
-def test_no_saturation_gives_the_grey_back(dtype: type, channels: int | None) -> None:
-    image = an_image((20, 30), channels, dtype)
-    picture = SourceImage(image)
-    result = picture.colored(a_chroma(), saturation=0)
+def test_zero_saturation_returns_the_grey_image(dtype: type, channels: int | None) -> None:
+    image = random_image((20, 30), channels, dtype)
+    source = SourceImage(image)
+    result = source.colored(random_chroma(), saturation=0)
     assert result.dtype == image.dtype
     assert np.array_equal(result[..., 0], result[..., 1])
     assert np.array_equal(result[..., 0], result[..., 2])
@@ -129,14 +129,14 @@ def test_no_saturation_gives_the_grey_back(dtype: type, channels: int | None) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_grey_kept_in_three_channels_comes_back_exactly(dtype: type) -> None:
-    grey = an_image((20, 30), None, dtype)
+def test_zero_saturation_keeps_three_channel_grey(dtype: type) -> None:
+    grey = random_image((20, 30), None, dtype)
     image = np.dstack((grey, grey, grey))
-    assert np.array_equal(SourceImage(image).colored(a_chroma(), saturation=0), image)
+    assert np.array_equal(SourceImage(image).colored(random_chroma(), saturation=0), image)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_level_of_grey_survives_chroma_of_nothing(dtype: type) -> None:
+def test_zero_chroma_keeps_every_grey_level(dtype: type) -> None:
     levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 256)
     result = SourceImage(levels).colored(np.zeros((3, 3, 2), np.float32))
     assert np.array_equal(result, np.dstack((levels,) * 3))
@@ -151,7 +151,7 @@ def test_saturation_scales_chroma() -> None:
         assert np.abs(lab[..., 1:] - 10 * saturation).max() < 1e-3
 
 
-def test_a_sepia_print_is_coloured_not_tinted() -> None:
+def test_sepia_is_replaced() -> None:
     grey = np.tile(np.linspace(0.1, 0.8, 64), (8, 1))
     sepia = np.clip(grey[..., np.newaxis] * (0.7, 0.9, 1.1), 0, 1)
     result = SourceImage((sepia * 255).astype(np.uint8)).colored(np.zeros((2, 2, 2), np.float32))
@@ -171,20 +171,22 @@ def test_a_sepia_print_is_coloured_not_tinted() -> None:
     ],
 )
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_any_layout_gives_the_same(view: Any, dtype: type) -> None:
-    image = view(an_image((24, 36), 4, dtype))
+def test_memory_layout_does_not_matter(view: Any, dtype: type) -> None:
+    image = view(random_image((24, 36), 4, dtype))
     plain = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
     for saturation in (1, 0):
-        got = SourceImage(image).colored(a_chroma(), saturation=saturation)
+        got = SourceImage(image).colored(random_chroma(), saturation=saturation)
         assert got.dtype == image.dtype
-        assert np.array_equal(got, SourceImage(plain).colored(a_chroma(), saturation=saturation))
+        assert np.array_equal(
+            got, SourceImage(plain).colored(random_chroma(), saturation=saturation)
+        )
     small = SourceImage(image).lightness_at((10, 9))
     assert np.array_equal(small, SourceImage(plain).lightness_at((10, 9)))
 
 
-def test_subclasses_of_arrays_are_arrays() -> None:
-    image = an_image((8, 9), None, np.uint8).view(np.matrix)
-    result = SourceImage(image).colored(a_chroma())
+def test_array_subclasses() -> None:
+    image = random_image((8, 9), None, np.uint8).view(np.matrix)
+    result = SourceImage(image).colored(random_chroma())
     assert type(result) is np.ndarray
     assert result.shape == (8, 9, 3)
 
@@ -196,10 +198,10 @@ def test_subclasses_of_arrays_are_arrays() -> None:
     channels=st.sampled_from([None, 3]),
     dtype=st.sampled_from(DTYPES),
 )
-def test_lightness_at_any_size_is_the_mean_over_areas(
+def test_lightness_is_the_area_mean(
     full: tuple[int, int], small: tuple[int, int], channels: int | None, dtype: type
 ) -> None:
-    image = an_image(full, channels, dtype)
+    image = random_image(full, channels, dtype)
     got = SourceImage(image).lightness_at(small)
     assert got.shape == small
     assert got.dtype == np.float32
@@ -217,11 +219,11 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("shape_hw", [(900, 700), (40, 30_000), (30_000, 40), (1, 40_000)])
-def test_strips_do_not_show(shape_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    image = an_image(shape_hw, 3, np.uint8)
-    chroma = a_chroma((16, 20), reach=30)
-    picture = SourceImage(image)
-    small, result = picture.lightness_at((32, 32)), picture.colored(chroma)
+def test_strips_change_nothing(shape_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = random_image(shape_hw, 3, np.uint8)
+    chroma = random_chroma((16, 20), reach=30)
+    source = SourceImage(image)
+    small, result = source.lightness_at((32, 32)), source.colored(chroma)
     monkeypatch.setattr("colorcv.image.source._MIN_STRIP_PIXELS", 1 << 30)
     monkeypatch.setattr("colorcv.image.source._MAX_STRIP_PIXELS", 1 << 30)
     whole = SourceImage(image)
@@ -231,8 +233,8 @@ def test_strips_do_not_show(shape_hw: tuple[int, int], monkeypatch: pytest.Monke
     assert np.mean(differ != 0) < 1e-3
 
 
-def test_what_is_transparent_does_no_harm() -> None:
-    image = an_image((64, 64), 4, np.uint8, seed=1)
+def test_transparent_pixels_do_not_count() -> None:
+    image = random_image((64, 64), 4, np.uint8, seed=1)
     image[..., 3] = 0
     image[16:48, 16:48] = (150, 150, 150, 255)
     small = SourceImage(image).lightness_at((16, 16))
@@ -243,14 +245,14 @@ def test_what_is_transparent_does_no_harm() -> None:
     assert np.array_equal(SourceImage(other).lightness_at((16, 16)), small)
 
 
-def test_what_is_wholly_opaque_counts_as_if_there_were_no_alpha() -> None:
-    image = an_image((30, 40), 4, np.uint8)
+def test_full_opacity_equals_no_alpha() -> None:
+    image = random_image((30, 40), 4, np.uint8)
     image[..., 3] = 255
     plain = SourceImage(np.ascontiguousarray(image[..., :3])).lightness_at((8, 9))
     assert np.abs(SourceImage(image).lightness_at((8, 9)) - plain).max() < 1e-3
 
 
-def test_opacity_weighs() -> None:
+def test_opacity_weights_lightness() -> None:
     image = np.zeros((2, 2, 4), np.float32)
     image[0] = (1, 1, 1, 0.75)
     image[1] = (0, 0, 0, 0.25)
@@ -259,8 +261,8 @@ def test_opacity_weighs() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_picture_that_is_all_transparent_has_its_own_lightness(dtype: type) -> None:
-    image = an_image((8, 8), 4, dtype)
+def test_fully_transparent_images_keep_their_lightness(dtype: type) -> None:
+    image = random_image((8, 8), 4, dtype)
     image[..., 3] = 0
     opaque = np.ascontiguousarray(image[..., :3])
     assert np.array_equal(
@@ -307,17 +309,17 @@ def with_value(value: float, dtype: type = np.float32) -> Array:
         pytest.param(with_value(-0.5), "-0.5 to 0.5", id="below-0"),
     ],
 )
-def test_what_is_no_picture_says_what_came_and_what_is_taken(image: Any, says: str) -> None:
+def test_unusable_inputs_are_refused_with_advice(image: Any, says: str) -> None:
     with pytest.raises(ImageError, match=says) as caught:
         SourceImage(image)
     if not isinstance(image, (str, Path, bytes)):
         assert "uint8, uint16 or floats in 0..1" in str(caught.value)
 
 
-def test_tiny_overshoot_is_clipped_and_the_array_left_alone() -> None:
+def test_small_overshoot_is_clipped_in_the_result_only() -> None:
     image = with_value(1.0005)
     image[0, 0] = -0.0005
-    result = SourceImage(image).colored(a_chroma(), saturation=0)
+    result = SourceImage(image).colored(random_chroma(), saturation=0)
     assert result.min() == 0
     assert result.max() == 1
     assert image.max() > 1
@@ -330,22 +332,22 @@ def test_unknown_order(order: Any) -> None:
 
 
 @pytest.mark.parametrize("saturation", [-0.1, math.nan, math.inf, 10.1, None, "1", True, 1j])
-def test_saturation_that_is_none(saturation: Any) -> None:
-    picture = SourceImage(np.zeros((4, 4), np.uint8))
+def test_bad_saturation(saturation: Any) -> None:
+    source = SourceImage(np.zeros((4, 4), np.uint8))
     with pytest.raises(OptionError, match=r"saturation must be between 0 and 10, got"):
-        picture.colored(a_chroma(), saturation=saturation)
+        source.colored(random_chroma(), saturation=saturation)
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_path_is_read(order: str, channels: int, tmp_path: Path) -> None:
-    image = an_image((12, 16), channels, np.uint8)
+def test_paths(order: str, channels: int, tmp_path: Path) -> None:
+    image = random_image((12, 16), channels, np.uint8)
     path = tmp_path / "Grüße 祖母.png"
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     swapped = image[..., [2, 1, 0, 3][:channels]] if order == "rgb" else image
     for name in (path, str(path)):
-        result = SourceImage(name, order=order).colored(a_chroma())
-        assert np.array_equal(result, SourceImage(swapped, order=order).colored(a_chroma()))
+        result = SourceImage(name, order=order).colored(random_chroma())
+        assert np.array_equal(result, SourceImage(swapped, order=order).colored(random_chroma()))
 
 
 @pytest.mark.usefixtures("threads")
@@ -364,24 +366,24 @@ def test_a_path_is_read(order: str, channels: int, tmp_path: Path) -> None:
     ],
 )
 def test_memory_is_bounded_by_the_result(shape: tuple[int, ...], dtype: type) -> None:
-    image = an_image(shape[:2], shape[2] if len(shape) == 3 else None, dtype)
-    chroma = a_chroma((56, 56), reach=110)
-    SourceImage(image[:4, :4]).colored(chroma)  # tables are made once
+    image = random_image(shape[:2], shape[2] if len(shape) == 3 else None, dtype)
+    chroma = random_chroma((56, 56), reach=110)
+    SourceImage(image[:4, :4]).colored(chroma)  # fill the cached tables
     tracemalloc.start()
     try:
-        picture = SourceImage(image)
-        small = picture.lightness_at((224, 224))
-        result = picture.colored(chroma)
+        source = SourceImage(image)
+        small = source.lightness_at((224, 224))
+        result = source.colored(chroma)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 3 * result.nbytes + 4 * small.nbytes  # what has the network's size is its own
+    assert peak <= 3 * result.nbytes + 4 * small.nbytes  # arrays of the network's size come on top
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("source", ["array", "file"])
-def test_memory_of_the_whole_process_is_bounded_by_the_result(source: str, tmp_path: Path) -> None:
-    """As above, with what OpenCV allocates for itself: 20 megapixels in a process of their own."""
+def test_process_memory_is_bounded_by_the_result(source: str, tmp_path: Path) -> None:
+    """As above, with OpenCV's own allocations: 20 megapixels in a child process."""
     path = tmp_path / "it.bmp"
     if source == "file":
         cv2.imwrite(str(path), np.tile(np.arange(256, dtype=np.uint8), (4000, 20)))
@@ -401,9 +403,9 @@ def test_memory_of_the_whole_process_is_bounded_by_the_result(source: str, tmp_p
         if not image.endswith(".bmp"):
             image = np.tile(np.arange(256, dtype=np.uint8), (4000, 20))
         before = now("VmRSS")
-        picture = SourceImage(image)
-        picture.lightness_at((224, 224))
-        result = picture.colored(chroma)
+        source = SourceImage(image)
+        source.lightness_at((224, 224))
+        result = source.colored(chroma)
         print((now("VmHWM") - before) / result.nbytes)
     """
     ran = subprocess.run(
