@@ -59,8 +59,8 @@ REFUSED = {
 }
 
 
-def record(path: Path, codec: str, rate: int) -> None:
-    """Write a second of video with a tone of 220 Hz on two channels."""
+def record(path: Path, codec: str, rate: int, frames: int = 50) -> None:
+    """Write video of 25 frames a second with 2 s of a tone of 220 Hz on two channels."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("mjpeg", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
@@ -70,7 +70,7 @@ def record(path: Path, codec: str, rate: int) -> None:
         total = 2 * rate
         times = np.arange(total) / rate
         wave = (8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16)
-        for index in range(50):
+        for index in range(frames):
             frame = av.VideoFrame(64, 48, "yuvj420p")
             for plane in frame.planes:
                 plane.update(bytes([100]) * plane.buffer_size)
@@ -114,6 +114,22 @@ def test_refused_audio_is_re_encoded(
     assert length_s == pytest.approx(2, abs=0.15)
     assert pitch == pytest.approx(220, rel=0.03)
     assert result.frames == 50
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_u8"])
+def test_mxf_is_not_cut_to_the_length_of_its_audio(
+    tmp_path: Path, color: Callable[..., VideoResult], codec: str
+) -> None:
+    record(tmp_path / "a.avi", codec, 48000, frames=80)  # 3.2 s of video, 2 s of audio
+    result = color("a.avi", "out.mxf")
+    assert result.frames == len(contents(result.path).luma) == 80
+    assert result.audio == ("copied" if codec == "pcm_s16le" else "encoded")
+    with av.open(str(result.path)) as container:
+        waves = [frame.to_ndarray().reshape(-1, 2)[:, 0] for frame in container.decode(audio=0)]
+    wave = np.concatenate(waves)
+    assert len(wave) / 48000 == pytest.approx(3.2, abs=0.05)
+    assert np.abs(wave[: 2 * 48000].astype(int)).max() > 5000
+    assert np.abs(wave[2 * 48000 + 2000 :].astype(int)).max() < 300
 
 
 CUSTOM_LAYOUT = """

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 
 from .planes import error_text
 
@@ -70,6 +71,9 @@ class PassthroughStreams:
         self._encoders: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
         self._next_sample: dict[int, int] = {}
+        self._decoders: dict[int, Any] = {}
+        self._last_decoded: dict[int, Any] = {}
+        self._last_copied: dict[int, tuple[int, int, int, Fraction]] = {}
         self.damaged = 0
 
     def add(self, stream: Any, method: AudioMethod | None = None) -> None:
@@ -97,6 +101,7 @@ class PassthroughStreams:
         encoder.bit_rate = 96_000 * av.AudioLayout(layout).nb_channels
         _copy_labels(encoder, stream)
         self._encoders[stream.index] = encoder
+        self._decoders[stream.index] = stream.codec_context
 
     def mux(self, packet: Any) -> None:
         """Copy or re-encode one packet of the source."""
@@ -106,6 +111,10 @@ class PassthroughStreams:
                 self.damaged += 1
                 return
             packet.stream = self._copies[index]
+            if packet.stream.type == "audio":
+                self._last_copied[index] = (
+                    packet.size, packet.dts, packet.duration, packet.time_base
+                )  # fmt: skip
             self._container.mux(packet)
         elif index in self._encoders:
             try:
@@ -115,9 +124,13 @@ class PassthroughStreams:
                 self.damaged += 1
                 return
             for frame in frames:
-                frame = _with_named_layout(frame)
-                self._set_time(frame, index)
-                self._container.mux(self._encoders[index].encode(frame))
+                self._encode(frame, index)
+
+    def _encode(self, frame: Any, index: int) -> None:
+        frame = _with_named_layout(frame)
+        self._set_time(frame, index)
+        self._last_decoded[index] = frame
+        self._container.mux(self._encoders[index].encode(frame))
 
     def _set_time(self, frame: Any, index: int) -> None:
         """Count the time of decoded audio in samples, but follow jumps of more than 0.1 s.
@@ -148,10 +161,39 @@ class PassthroughStreams:
         self._last_dts[index] = packet.dts
         return True
 
-    def flush(self) -> None:
-        """Write the packets that the encoders still hold."""
-        for encoder in self._encoders.values():
+    def flush(self, min_s: float = 0.0) -> None:
+        """Write what decoders and encoders still hold.
+
+        Parameters
+        ----------
+        min_s : float
+            Append silence to audio that ends before: MXF ends with its shortest stream.
+        """
+        for index, encoder in self._encoders.items():
+            try:
+                frames = self._decoders[index].decode(None)
+            except av.error.FFmpegError:
+                frames = []
+            for frame in frames:
+                self._encode(frame, index)
+            last = self._last_decoded.get(index)
+            while last is not None and self._next_sample[index] < min_s * last.sample_rate:
+                samples = last.to_ndarray()
+                zero = 128 if samples.dtype == np.uint8 else 0
+                silence = av.AudioFrame.from_ndarray(
+                    np.full_like(samples, zero), last.format.name, last.layout.name
+                )
+                silence.sample_rate = last.sample_rate
+                self._encode(silence, index)
             self._container.mux(encoder.encode(None))
+        for index, (size, dts, duration, base) in self._last_copied.items():
+            while duration and (dts + duration) * base < min_s:
+                dts += duration
+                packet = av.Packet(bytes(size))
+                packet.pts = packet.dts = dts
+                packet.duration, packet.time_base = duration, base
+                packet.stream = self._copies[index]
+                self._container.mux(packet)
 
 
 def _copy_labels(stream: Any, source: Any) -> None:

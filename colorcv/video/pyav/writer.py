@@ -201,13 +201,16 @@ class PyAVWriter:
         try:
             self._mux(None)
             if self.passthrough is not None:
-                self.passthrough.flush()
+                is_mxf = self.container.format.name.startswith("mxf")
+                self.passthrough.flush(self._stop_s if is_mxf else 0.0)
             self.container.close()
             if self._sink is None and self.sample_aspect_ratio and self._has_no_ratio:
                 set_pixel_aspect_ratio(self.path, self.sample_aspect_ratio)
             found = inspect_video(self.path if self._sink is None else self._sink)
         except (av.error.FFmpegError, OSError, ValueError) as err:
             raise self.failed(err) from err
+        if self._sink is not None and found.frames:
+            return  # MXF cuts the few frames of a probe to the length of its audio
         if found.frames != self.written:
             raise VideoError(
                 f"{self.written} frames were written but the file has {found.frames}; is the disk "
@@ -245,6 +248,10 @@ class PyAVWriter:
     def damaged(self) -> int:
         """Packets of audio and subtitles that were skipped."""
         return 0 if self.passthrough is None else self.passthrough.damaged
+
+    @property
+    def _stop_s(self) -> float:
+        return float(self._last_pts * self.time_base + 1 / self.rate)
 
     @property
     def duration_s(self) -> float:
