@@ -25,7 +25,7 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 IgnoreBorder: TypeAlias = Literal["auto"] | bool
 Order: TypeAlias = Literal["bgr", "rgb"]
-StrPath: TypeAlias = "str | os.PathLike[str]"
+StrPath: TypeAlias = str | os.PathLike[str]
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]
 Device: TypeAlias = Literal["auto", DeviceName]  # what may be asked for

@@ -85,7 +85,7 @@ LAYERS = {
         {"caffemodel", "prototxt", "centers"},
         {"files"},
     ),
-    "colorcv.network.rewrites": ({"dilation"}, {"winograd", "head"}),
+    "colorcv.network.rewrites": ({"dilation"}, {"winograd", "head"}, {"transforms"}),
     "colorcv.models": (
         {"__init__"},
         {"cache"},

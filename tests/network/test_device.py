@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import cv2
 import numpy as np
 import pytest
 
+import colorcv
 from colorcv import network
+from colorcv._typing import Device
 from colorcv.errors import DeviceError, OptionError
 from colorcv.network import device, loading
 from tests.reference import small
@@ -40,8 +42,8 @@ class FakeNet:
     def setPreferableTarget(self, target: int) -> None:
         self._target = target
 
-    def forward(self, *_: object) -> np.ndarray:
-        answer = self._net.forward()
+    def forward(self, *outputs: str) -> np.ndarray:
+        answer = self._net.forward(*outputs)
         if self._target in (cv2.dnn.DNN_TARGET_CPU, 0):
             return answer
         self._forwards += 1
@@ -336,3 +338,13 @@ def test_network_that_opencv_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cv2.dnn, "readNetFromONNX", reject)
     with pytest.raises(DeviceError, match="cannot load the network for 'cpu'"):
         load(tmp_path)
+
+
+def test_device_type_lists_all_devices() -> None:
+    assert get_args(Device) == ("auto", *device.NAMES)
+    assert get_type_hints(network.load)["device"] == Device
+
+
+def test_device_info_is_public() -> None:
+    assert colorcv.DeviceInfo is device.DeviceInfo
+    assert all(isinstance(info, colorcv.DeviceInfo) for info in colorcv.devices())
