@@ -110,17 +110,18 @@ def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> Im
     )
 
 
-def _decode(found: Inspection, name: str) -> AnyArray:
+def _decode(found: Inspection, name: str, *, has_palette: bool = False) -> AnyArray:
     if found.format == "JPEG 2000" and opencv_version() < (4, 12):
         # Before 4.12 a damaged header leaves a pointer unset (CVE-2025-53644).
         raise ImageError(
             f"{name} is a JPEG 2000, on which OpenCV {cv2.__version__} may crash; install "
             "opencv-python 4.12 or newer, or convert it to PNG"
         )
-    # OpenCV takes the palette of an OS/2 bitmap for grey and mixes its colours with the weights
-    # of video luma.
-    is_os2 = found.format == "BMP" and found.data[14:18] == b"\x0c\0\0\0"
-    flags = cv2.IMREAD_COLOR if is_os2 else cv2.IMREAD_UNCHANGED
+    # OpenCV takes the palette of an OS/2 bitmap or a 1-bit TIFF for grey and mixes its colours with
+    # the weights of video luma.
+    has_palette |= found.format == "BMP" and found.data[14:18] == b"\x0c\0\0\0"
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = flags if has_palette else cv2.IMREAD_UNCHANGED
     try:
         pixels = cv2.imdecode(np.frombuffer(found.data, np.uint8), flags)
     except cv2.error as err:
@@ -165,7 +166,7 @@ def _decode_tiff(found: Inspection, name: str) -> tuple[AnyArray, int]:
             orientation = exif_orientation(found.data)
             inverted = photometric == 0
     if not (is_grey_alpha or is_straight or is_planar) or samples is None:
-        pixels = _decode(found, name)
+        pixels = _decode(found, name, has_palette=photometric == 3)
         # 1- and 8-bit pages come right, all others as they are stored.
         inverted = photometric == 0 and page.bits > 8
         if photometric == 5 and pixels.shape[2:] == (4,):

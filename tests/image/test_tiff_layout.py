@@ -139,6 +139,38 @@ def test_premultiplied_and_wholly_transparent() -> None:
     assert np.array_equal(read(tiff(RGBA * 0, 2, extra=1)), RGBA * 0)
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_palettes(bits: int, orientation: int) -> None:
+    """A 1-bit palette was mixed to grey."""
+    colors = np.random.default_rng(0).integers(0, 256, (3, 1 << bits)) * 257
+    row = np.arange(8) % (1 << bits)
+    packed = int("".join(f"{index:0{bits}b}" for index in row), 2).to_bytes(bits, "big")
+    data = tiff(np.zeros((1, 8, 1), np.uint8), 3, orientation=orientation)
+    count = struct.unpack_from("<H", data, 8)[0]
+    entries = {entry[0]: entry for entry in struct.iter_unpack("<HHLL", data[10 : 10 + 12 * count])}
+    map_at = 8 + 2 + 12 * (count + 1) + 4
+    pixels_at = map_at + 6 * (1 << bits)
+    changed = {258: bits, 273: pixels_at, 279: bits}
+    entries |= {tag: (*entries[tag][:3], value) for tag, value in changed.items()}
+    entries[320] = (320, 3, 3 << bits, map_at)
+    body = b"".join(struct.pack("<HHLL", *entry) for _, entry in sorted(entries.items()))
+    head = data[:8] + struct.pack("<H", count + 1) + body + b"\0\0\0\0"
+    file = head + struct.pack(f"<{3 << bits}H", *colors.ravel()) + packed
+    expected = (colors[:, row] // 257).T[:, ::-1].reshape(1, 8, 3)
+    pixels = read(file)
+    assert np.array_equal(pixels if orientation == 1 else pixels.swapaxes(0, 1), expected)
+
+
+def test_os2_bitmap_of_colours() -> None:
+    """Its palette was taken for grey."""
+    palette = [(10, 20, 200), (90, 180, 30), (250, 128, 60)] + [(0, 0, 0)] * 253
+    start = 26 + 3 * len(palette)
+    header = b"BM" + struct.pack("<LLLLHHHH", start + 4, 0, start, 12, 3, 1, 1, 8)
+    data = header + b"".join(map(bytes, palette)) + bytes((0, 1, 2, 0))
+    assert decode_image(data, "it.bmp").pixels.tolist() == [[list(color) for color in palette[:3]]]
+
+
 def test_layouts_that_cannot_be_read_are_refused() -> None:
     """A codec that needs the layout: JPEG and others are not rewritten."""
     data = tiff(deep(RGBA[..., :2], np.uint16), 1, extra=2)
