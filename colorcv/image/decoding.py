@@ -96,6 +96,8 @@ def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> Im
         pixels = _apply_transparent_grey(pixels, found.data)
     elif found.format == "AVIF":
         orientation = isobmff.orientation(data)
+    elif found.format == "BMP":
+        pixels = _drop_unused_alpha(pixels)
     pixels = _to_full_range(pixels, _declared_max(found))
     try:
         validate_image(pixels)
@@ -212,6 +214,13 @@ def _apply_transparent_grey(pixels: AnyArray, png: bytes) -> AnyArray:
     full = np.iinfo(pixels.dtype).max
     alpha = np.where(pixels == value, 0, full).astype(pixels.dtype)
     return np.dstack((pixels, pixels, pixels, alpha))
+
+
+def _drop_unused_alpha(pixels: AnyArray) -> AnyArray:
+    """Remove the fourth byte of a 32-bit bitmap where it is 0 or 255 throughout: not alpha."""
+    if pixels.shape[2:] == (4,) and (alpha := pixels[..., 3]).min() == alpha.max() in (0, 255):
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR))
+    return pixels
 
 
 def _declared_max(found: Inspection) -> int | None:

@@ -171,6 +171,16 @@ def test_os2_bitmap_of_colours() -> None:
     assert decode_image(data, "it.bmp").pixels.tolist() == [[list(color) for color in palette[:3]]]
 
 
+@pytest.mark.parametrize(("mask", "alpha"), [(0, 0), (0xFF000000, 0), (0xFF000000, 255)])
+def test_32_bit_bitmap_without_alpha(mask: int, alpha: int) -> None:
+    """It was read with an opaque alpha, which a bitmap cannot be written with."""
+    fields = struct.pack("<LllHHLLllLL", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0)
+    masks = struct.pack("<LLLL", 0xFF0000, 0xFF00, 0xFF, mask)
+    header = b"BM" + struct.pack("<LLL", 130, 0, 122) + fields + masks + b"BGRs" + bytes(48)
+    pixels = decode_image(header + bytes((1, 2, 3, alpha, 9, 8, 7, alpha)), "it.bmp").pixels
+    assert pixels.tolist() == [[[1, 2, 3], [9, 8, 7]]]
+
+
 def test_layouts_that_cannot_be_read_are_refused() -> None:
     """A codec that needs the layout: JPEG and others are not rewritten."""
     data = tiff(deep(RGBA[..., :2], np.uint16), 1, extra=2)
