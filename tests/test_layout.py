@@ -67,7 +67,7 @@ LAYERS = {
         {"reader", "writer", "sampling"},
         {"demuxer", "inspection", "codecs"},
         {"passthrough"},
-        {"planes", "timestamps"},
+        {"planes", "timestamps", "matroska"},
     ),
     "colorcv.video.opencv": ({"backend"}, {"writer"}, {"reader"}),
     "colorcv.network": (
