@@ -72,6 +72,7 @@ LAYERS = {
     "colorcv.video.opencv": ({"backend"}, {"writer"}, {"reader"}),
     "colorcv.network": (
         {"__init__"},
+        {"api"},
         {"inference"},
         {"profiles"},
         {"rewrites", "caffe", "loading"},

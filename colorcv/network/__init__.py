@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .api import load
 from .device import DeviceInfo, devices
-from .inference import Head, Network, load
+from .inference import Head, Network
 
 __all__ = ["DeviceInfo", "Head", "Network", "devices", "load"]

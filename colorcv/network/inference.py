@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .._typing import Device, Float32Array, StrPath
-from ..errors import DeviceError, ImageError, ModelFormatError, OptionError
+from .._typing import Float32Array
+from ..errors import DeviceError, ImageError, ModelFormatError
 from . import device as devices
 from . import loading, profiles
-from .caffe import caffemodel, centers, importer, prototxt
 from .graph import Graph
 from .rewrites.head import find_head
 
-__all__ = ["Head", "Network", "load"]
+__all__ = ["Head", "Network"]
 
-MAX_SIDE = 4096  # pixels of the network's input
 # Largest difference in ab between a device's and the CPU's answer at which "auto" takes the device.
 # Rounding moves the annealed mean by hundredths; a wrong kernel moves it by tens.
 AUTO_TOLERANCE = 1.0
-MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
 _NO_HEAD = (
     "hints, references and suggestions need a network that ends in shares of 313 colours and their "
     "mean; this one does not, use another model"
@@ -35,69 +30,6 @@ _NO_HEAD = (
 MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
 
 logger = logging.getLogger("colorcv")
-
-
-def load(
-    prototxt: StrPath,
-    caffemodel: StrPath,
-    centers: StrPath,
-    *,
-    device: Device = "auto",
-    input_hw: tuple[int, int] | None = None,
-    temperature: float | None = None,
-    low_memory: bool = False,
-) -> Network:
-    """Load a colorization network from its Caffe files.
-
-    Parameters
-    ----------
-    prototxt, caffemodel, centers : path
-        The network's layers, its weights, and the (313, 2) centres as .npy.
-    device : {"auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
-        "auto" is CUDA if OpenCV has it and its answer agrees with the CPU's, else the CPU.
-    input_hw : (int, int), optional
-        Rows and columns of the lightness, in place of the prototxt's.
-    temperature : float, optional
-        T of the annealed mean, in place of the 1/T in the prototxt.
-    low_memory : bool
-        Use the least memory, at the cost of time.
-
-    Raises
-    ------
-    ModelFormatError
-        A file cannot be read or does not hold what it should.
-    OptionError
-        An option is out of its range.
-    DeviceError
-        The device is not available or cannot run the network.
-    """
-    if device != "auto":
-        _check_device(device)
-    temperature = _check_temperature(temperature)
-    input_hw = _check_input_hw(input_hw)
-    paths = (Path(prototxt), Path(caffemodel), Path(centers))
-
-    def read_graph() -> Graph:
-        return _read_graph(paths, input_hw, temperature)
-
-    return Network(read_graph, device, low_memory)
-
-
-def _read_graph(
-    paths: tuple[Path, Path, Path], input_hw: tuple[int, int] | None, temperature: float | None
-) -> Graph:
-    prototxt_file, caffemodel_file, centers_file = paths
-    graph = importer.build(
-        prototxt.read(prototxt_file),
-        caffemodel.read(caffemodel_file),
-        centers.read(centers_file),
-        weights_file=str(caffemodel_file),
-        input_hw=input_hw,
-        temperature=temperature,
-    )
-    head = find_head(graph)
-    features = None if head is None else head[0].inputs[0]
-    return graph if features == graph.input else replace(graph, features=features)
 
 
 class Head(NamedTuple):
@@ -348,36 +280,3 @@ class Network:
                 f"lightness must be between 0 and 100, got {planes.min():g} to {planes.max():g}"
             )
         return planes
-
-
-def _check_device(name: object) -> None:
-    if not isinstance(name, str):
-        raise OptionError(f"device must be a string, got {name!r}")
-    devices.check(name)
-
-
-def _check_temperature(temperature: float | None) -> float | None:
-    if temperature is None:
-        return None
-    try:
-        value = float(temperature)
-    except (TypeError, ValueError) as err:
-        raise OptionError(f"temperature must be a number, got {temperature!r}") from err
-    if not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
-        raise OptionError(
-            f"temperature must be between {MIN_TEMPERATURE:g} and {MAX_TEMPERATURE:g} (0.38 is "
-            f"typical), got {value:g}"
-        )
-    return value
-
-
-def _check_input_hw(input_hw: tuple[int, int] | None) -> tuple[int, int] | None:
-    if input_hw is None:
-        return None
-    try:
-        height, width = (int(side) for side in input_hw)
-    except (TypeError, ValueError) as err:
-        raise OptionError(f"input_hw must be (rows, columns), got {input_hw!r}") from err
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise OptionError(f"each side of input_hw must be between 1 and {MAX_SIDE}, got {input_hw}")
-    return height, width
