@@ -25,9 +25,9 @@ import colorcv
 from benchmarks.harness import PHOTO, markdown_table
 from colorcv import Hint
 from colorcv.color.lab import ab_from_bgr, bgr_from_lab
-from colorcv.editing import Reference, SteeredImage, resize_pixels
-from colorcv.hints import Observed
 from colorcv.image.source import SourceImage
+from colorcv.steering.editing import Reference, SteeredImage, resize_pixels
+from colorcv.steering.hints import Observed
 
 Array = npt.NDArray[Any]
 COUNTS = (1, 5, 10, 50)

@@ -24,20 +24,20 @@ from .errors import (
 if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
-    from .editing import Reference
-    from .hints import Hint
     from .models import FileInfo, ModelFiles, ModelInfo, download, models
     from .network.device import DeviceInfo, devices
-    from .session import EditSession
-    from .suggestions import Suggestion
+    from .steering.editing import Reference
+    from .steering.hints import Hint
+    from .steering.session import EditSession
+    from .steering.suggestions import Suggestion
     from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
 # Imported on first use: importing colorcv imports neither cv2 nor requests.
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
-    "EditSession": ".session", "Reference": ".editing",
-    "Hint": ".hints", "Suggestion": ".suggestions",
+    "EditSession": ".steering.session", "Reference": ".steering.editing",
+    "Hint": ".steering.hints", "Suggestion": ".steering.suggestions",
     "FileInfo": ".models", "ModelFiles": ".models", "ModelInfo": ".models",
     "download": ".models", "models": ".models",
     "DeviceInfo": ".network.device", "devices": ".network.device",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ._typing import AnyArray, Device, IgnoreBorder, ModelName, Order
 from .colorizer import Colorizer
-from .editing import check_strength
 from .errors import OptionError
-from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_ignore_border, check_saturation
 from .models import ModelFiles
+from .steering.editing import check_strength
+from .steering.hints import Hints
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from . import editing
 from ._parallel import ordered_map
 from ._typing import AnyArray, IgnoreBorder, Order
 from .color import lab
-from .editing import check_strength
 from .errors import ImageError
 from .frames import colorize_frames, predict_chroma
-from .hints import Hints
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_ignore_border, check_saturation
 from .predictor import Predictor
-from .steering_methods import SteeringMethods
+from .steering import editing
+from .steering.editing import check_strength
+from .steering.hints import Hints
+from .steering.methods import SteeringMethods
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

@@ -21,30 +21,25 @@ LEAVES = {
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
-        *("video", "api", "colorizer", "editing", "hints", "suggestions"),
+        *("video", "api", "colorizer", "steering"),
         *("models", "network", "image", "color"),
     },
     "video": {
-        *("api", "colorizer", "frames", "editing", "hints", "steering", "temporal"),
+        *("api", "colorizer", "frames", "steering", "temporal"),
         *("models", "image", "color"),
     },
-    "api": {"colorizer", "editing", "hints", "models", "image"},
+    "api": {"colorizer", "steering", "models", "image"},
     "colorizer": {
-        *("predictor", "frames", "steering_methods", "editing", "hints"),
+        *("predictor", "frames", "steering"),
         *("image", "color"),
     },
     "predictor": {"network", "models"},
-    "steering_methods": {"session", "editing", "suggestions", "image"},
-    "session": {"editing", "hints", "suggestions", "image"},
-    "editing": {"hints", "suggestions", "steering", "network", "image", "color"},
-    "hints": {"image", "color"},
-    "suggestions": {"steering", "color"},
+    "steering": {"network", "image", "color"},
     "frames": {"temporal", "image", "color"},
     "image": {"color"},
     "network": set(),
     "models": set(),
     "temporal": set(),
-    "steering": set(),
     "color": set(),
 }
 
@@ -78,6 +73,13 @@ LAYERS = {
         {"rewrites", "caffe", "loading"},
         {"onnx", "device"},
         {"graph", "protobuf"},
+    ),
+    "colorcv.steering": (
+        {"methods"},
+        {"session"},
+        {"editing"},
+        {"hints", "suggestions"},
+        {"regression"},
     ),
     "colorcv.network.caffe": (
         {"importer"},
@@ -279,3 +281,9 @@ def test_type_checking_imports_are_listed_apart(tmp_path: Path) -> None:
     assert import_graph(copy)["colorcv.a"] == set()
     assert import_graph(copy, typing_only=True)["colorcv.a"] == {"colorcv.b"}
     assert find_cycle(import_graph(copy)) == []
+
+
+@pytest.mark.parametrize("module", ["temporal", "steering.regression"])
+def test_pure_array_modules_import_only_leaves(module: str) -> None:
+    imported = import_graph(PACKAGE)[f"colorcv.{module}"]
+    assert {part_of(name) for name in imported} <= LEAVES

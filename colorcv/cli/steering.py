@@ -14,8 +14,8 @@ from .exit_codes import ExitCode
 if TYPE_CHECKING:
     from .._typing import AnyArray
     from ..colorizer import Colorizer
-    from ..editing import Reference
     from ..image.io import ImageFile
+    from ..steering.editing import Reference
 
 __all__ = ["HintArgument", "Steering", "parse_hint", "parse_place", "suggest", "variant_path"]
 
@@ -84,7 +84,7 @@ class Steering:
     def prepare(self, colorizer: Colorizer) -> None:
         """Read the references, once for all images."""
         if self._arguments.reference:
-            from ..editing import Reference
+            from ..steering.editing import Reference
 
             self._reference = Reference(colorizer, self._arguments.reference)
 
@@ -99,7 +99,7 @@ class Steering:
                 reference_strength=arguments.reference_strength,
                 ignore_border=False if arguments.keep_border_colors else "auto",
             )
-        from ..hints import Hint
+        from ..steering.hints import Hint
 
         session = colorizer.session(photo)
         session.set_reference(self._reference, strength=arguments.reference_strength)

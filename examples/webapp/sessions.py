@@ -12,10 +12,10 @@ import numpy as np
 
 import colorcv
 from colorcv.color.lab import upsample_chroma
-from colorcv.editing import Reference, SteeredImage, suggest
 from colorcv.frames import predict_chroma
-from colorcv.hints import Hint, observe
 from colorcv.image.source import SourceImage
+from colorcv.steering.editing import Reference, SteeredImage, suggest
+from colorcv.steering.hints import Hint, observe
 
 PREVIEW_SIDE = 1600  # pixels, the longest side of what the page shows
 ENCODE = {

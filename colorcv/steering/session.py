@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ._typing import AnyArray, Float32Array
+from .._typing import AnyArray, Float32Array
+from ..errors import OptionError
+from ..image.source import SourceImage
+from ..image.validation import check_saturation
 from .editing import (
     Reference,
     Steerable,
@@ -19,10 +22,7 @@ from .editing import (
     resize_pixels,
     suggest,
 )
-from .errors import OptionError
 from .hints import Hint, Observed, merge, observe
-from .image.source import SourceImage
-from .image.validation import check_saturation
 from .suggestions import Suggestion
 
 __all__ = ["EditSession"]

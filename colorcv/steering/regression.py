@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ._parallel import ordered_map
-from ._typing import Float32Array
+from .._parallel import ordered_map
+from .._typing import Float32Array
 
 __all__ = [
     "HINT_KERNEL",

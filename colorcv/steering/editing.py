@@ -9,24 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from ._typing import AnyArray, Float32Array
-from .color.lab import ab_from_bgr, bgr_from_lab, upsample_chroma
-from .errors import ImageError, OptionError
+from .._typing import AnyArray, Float32Array
+from ..color.lab import ab_from_bgr, bgr_from_lab, upsample_chroma
+from ..errors import ImageError, OptionError
+from ..image.source import SourceImage
+from ..image.validation import check_saturation
 from .hints import Hints, Observed, cell_of, merge, observe
-from .image.source import SourceImage
-from .image.validation import check_saturation
-from .steering import HINT_KERNEL, REFERENCE_KERNEL, Places, Regression
-from .suggestions import (
-    Mode,
-    Suggestion,
-    combine,
-    find_modes,
-    find_regions,
-    shares_of,
-)
+from .regression import HINT_KERNEL, REFERENCE_KERNEL, Places, Regression
+from .suggestions import Mode, Suggestion, combine, find_modes, find_regions, shares_of
 
 if TYPE_CHECKING:
-    from .network import Head
+    from ..network import Head
 
 __all__ = [
     "Reference",

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import AnyArray, Float32Array, StrPath
-from .color.lab import ab_from_bgr
-from .color.names import parse_color
-from .errors import ImageError, OptionError
-from .image.inputs import load_image
+from .._typing import AnyArray, Float32Array, StrPath
+from ..color.lab import ab_from_bgr
+from ..color.names import parse_color
+from ..errors import ImageError, OptionError
+from ..image.inputs import load_image
 
 __all__ = ["Hint", "Hints", "Observed", "observe"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import Float32Array
-from .steering import farthest_points
+from .._typing import Float32Array
+from .regression import farthest_points
 
 __all__ = ["Mode", "Region", "Suggestion", "combine", "find_modes", "find_regions", "shares_of"]
 

@@ -16,8 +16,8 @@ import colorcv
 from colorcv import Hint
 from colorcv.color.lab import ab_from_bgr, bgr_from_lab, lightness_table
 from colorcv.color.names import parse_color
-from colorcv.hints import observe
-from colorcv.suggestions import Mode, combine, find_modes, find_regions
+from colorcv.steering.hints import observe
+from colorcv.steering.suggestions import Mode, combine, find_modes, find_regions
 from tests.reference import caffe_writer
 
 Array = npt.NDArray[Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._typing import Order
+from .._typing import Order
+from ..image.source import SourceImage
 from .editing import Steerable, SteeredImage, suggest, variants
-from .image.source import SourceImage
 from .session import EditSession
 from .suggestions import Suggestion
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorcv.steering import (
+from colorcv.steering.regression import (
     HINT_KERNEL,
     MAX_POINTS,
     REFERENCE_KERNEL,

@@ -1,0 +1,1 @@
+"""Steering: hints and reference images that overrule the network's colours."""
