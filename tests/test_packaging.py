@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -116,6 +117,48 @@ def test_files_that_the_docs_name_exist() -> None:
     made_by_commands = {"docs/_build", "benchmarks/RESULTS.md"}
     assert len(named) > 5
     assert not [name for name in named - made_by_commands if not (ROOT / name).exists()]
+
+
+def test_list_of_messages_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_errors.py", "--check"], timeout=120, check=False
+    )
+    assert done.returncode == 0, "run `python docs/make_errors.py` and commit docs/errors.rst"
+
+
+def test_list_of_messages_finds_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small package: errors that are raised and returned, f-strings, warnings, notes."""
+    spec = importlib.util.spec_from_file_location("make_errors", ROOT / "docs" / "make_errors.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "make_errors", module)
+    spec.loader.exec_module(module)
+    package = tmp_path / "colorcv"
+    package.mkdir()
+    (package / "errors.py").write_text("class ImageError(Exception): ...\n")
+    (package / "a.py").write_text(
+        "def f(path, size, result):\n"
+        "    raise ImageError(f'{path.name}: expected {size:.1f} bytes, ' f'got {len(path)}')\n"
+        "def g():\n"
+        "    advice = 'try again' if x else 'give up'\n"
+        "    logger.warning('%s is damaged', g)\n"
+        "    result.notes.append('audio was dropped')\n"
+        "    return ImageError('cannot read: ' + advice)\n"
+    )
+    page = tmp_path / "errors.rst"
+    page.write_text("By hand.\n")
+    for name, value in (("ROOT", tmp_path), ("PACKAGE", package), ("PAGE", page)):
+        monkeypatch.setattr(module, name, value)
+    made = module.make_page()
+    assert made.startswith("By hand.\n")
+    for text in (
+        "``{name}: expected {size} bytes, got {path}``",
+        "``cannot read: try again | give up``",
+        "``{...} is damaged``",
+        "``audio was dropped``",
+    ):
+        assert f"    - {text}\n" in made
+    page.write_text(made)
+    assert module.make_page() == made
 
 
 def test_docs_build_without_warnings(tmp_path: Path) -> None:
