@@ -1,11 +1,11 @@
-"""Colour what a camera sees, live: grey on the left, in colour on the right.
+"""Colour a camera live: grey on the left, in colour on the right.
 
-    python webcam.py                             # camera 0; q ends, s saves a still
+    python webcam.py                             # camera 0; q quits, s saves a still
     python webcam.py --camera 1 --record me.mp4  # another camera, recorded as well
-    python webcam.py --camera film.mp4           # a film in place of a camera
+    python webcam.py --camera film.mp4           # a video in place of a camera
 
-The small model colours each frame before the next one is read. Recording works without a window,
-too: on a machine without a screen, or with opencv-python-headless.
+The small model colours each frame before the next one is read. Recording needs no window, so it
+works without a display and with opencv-python-headless.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy as np
 
 import colorcv
 
-TITLE = "colorcv: q ends, s saves a still"
+TITLE = "colorcv: q quits, s saves a still"
 
 
 def read_grey(camera: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """The camera's frames in grey, (H, W) uint8, until there are no more."""
+    """Yield the camera's frames in grey, (H, W) uint8, until there are no more."""
     while True:
         ok, frame = camera.read()
         if not ok:
@@ -39,8 +39,8 @@ def read_grey(camera: cv2.VideoCapture) -> Iterator[np.ndarray]:
 def open_camera(name: str) -> cv2.VideoCapture:
     camera = cv2.VideoCapture(int(name) if name.isdigit() else name)
     if not camera.isOpened():
-        sys.exit(f"camera {name} cannot be opened: is it there, and free?")
-    camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not one that has waited
+        sys.exit(f"camera {name} cannot be opened; is it connected, and not in use?")
+    camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a buffered one
     return camera
 
 
@@ -48,12 +48,12 @@ def open_recorder(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.Video
     code = "MJPG" if path.suffix.lower() == ".avi" else "mp4v"
     recorder = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, size_wh)
     if not recorder.isOpened():
-        sys.exit(f"{path} cannot be written: name an .mp4 or .avi in a folder that is there")
+        sys.exit(f"{path} cannot be written; use an .mp4 or .avi in an existing folder")
     return recorder
 
 
 def can_show() -> bool:
-    # Without a screen OpenCV's Qt ends the process; an OpenCV without windows raises.
+    # Without a display OpenCV's Qt aborts the process; an OpenCV without windows raises.
     if sys.platform.startswith("linux") and "DISPLAY" not in os.environ:
         return False
     try:
@@ -65,7 +65,7 @@ def can_show() -> bool:
 
 
 def show(pair: np.ndarray, fps: float) -> bool:
-    """Show a frame before and after; False when the viewer has had enough."""
+    """Show a frame before and after; return False if the viewer quits."""
     shown = cv2.putText(
         pair.copy(), f"{fps:.0f} fps", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2
     )
@@ -79,23 +79,23 @@ def show(pair: np.ndarray, fps: float) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Colour what a camera sees, live.")
-    parser.add_argument("--camera", default="0", help="a number, or a film's name")
+    parser = argparse.ArgumentParser(description="Colour a camera live.")
+    parser.add_argument("--camera", default="0", help="a number, or the path of a video")
     parser.add_argument("--record", type=Path, help="an .mp4 or .avi to write")
-    parser.add_argument("--frames", type=int, help="end after so many")
+    parser.add_argument("--frames", type=int, help="stop after so many")
     parser.add_argument("--no-window", action="store_true")
     parser.add_argument("--model", default="lite")
     parser.add_argument("--saturation", type=float, default=1.0)
     options = parser.parse_args()
     window = not options.no_window and can_show()
     if not window and options.record is None:
-        parser.error("no window can be shown (no screen, or a headless OpenCV): use --record")
+        parser.error("no window can be shown (no display, or a headless OpenCV); use --record")
 
     colorizer = colorcv.Colorizer(options.model)
     camera = open_camera(options.camera)
     recorder = None
     greys, seen = tee(islice(read_grey(camera), options.frames))
-    # keyframe_interval=1: the network sees every frame, and no frame waits for a later one.
+    # keyframe_interval=1: the network runs on every frame, without delay.
     colored = colorizer.frames(seen, keyframe_interval=1, saturation=options.saturation)
     times: deque[float] = deque([time.perf_counter()], maxlen=30)
     count = 0
