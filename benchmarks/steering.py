@@ -133,9 +133,9 @@ def levin_table(photos: list[Photo]) -> str:
             observed = photo.observed(count, (index, 0))
             guess = photo.seen.guess
             ours.append(photo.psnr(photo.seen.chroma(observed)))
-            began = time.perf_counter()
+            start = time.perf_counter()
             alone.append(photo.psnr(levin(photo.seen.lightness, *observed)))
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start)
             off = observed.ab - guess.reshape(-1, 2)[observed.cells]
             residual.append(photo.psnr(guess + levin(photo.seen.lightness, observed.cells, off)))
         means = [f"{np.mean(values):.2f}" for values in (ours, alone, residual)]
@@ -174,9 +174,9 @@ def times_table(colorizer: colorcv.Colorizer) -> str:
         taken = []
         for _ in range(9):
             key = session.add(Hint(1000, 1000, "teal"))
-            began = time.perf_counter()
+            start = time.perf_counter()
             session.render(max_side=1600)
-            taken.append(1000 * (time.perf_counter() - began))
+            taken.append(1000 * (time.perf_counter() - start))
             session.remove(key)
         rows.append([str(count), f"{min(taken):.0f}", f"{median(taken):.0f}"])
     return markdown_table(["hints", "ms, fastest of 9", "ms, median"], rows)

@@ -65,13 +65,13 @@ def desaturated_rgb_from_lab(lab: npt.ArrayLike) -> Doubles:
     linear = linear_from_lab(lab)
     luminance = np.clip(linear @ XYZ_FROM_RGB[1], 0, 1)[..., np.newaxis]
     low, high = np.zeros_like(luminance), np.ones_like(luminance)
-    whole = np.all((linear >= 0) & (linear <= 1), axis=-1, keepdims=True)
+    in_gamut = np.all((linear >= 0) & (linear <= 1), axis=-1, keepdims=True)
     for _ in range(60):
         middle = (low + high) / 2
         mixed = luminance + middle * (linear - luminance)
         fits = np.all((mixed >= -1e-15) & (mixed <= 1 + 1e-15), axis=-1, keepdims=True)
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    share = np.where(whole, 1.0, low)
+    share = np.where(in_gamut, 1.0, low)
     return srgb_from_linear(np.clip(luminance + share * (linear - luminance), 0, 1))
 
 
