@@ -1,4 +1,4 @@
-"""Colouring of videos: `colorize_video`, `preview` and `VideoResult`."""
+"""Video colouring: `colorize_video`, `preview` and `VideoResult`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("colorcv")
 
-CHECK_INTERVAL_S = 2.0  # between looks at the output's folder
+CHECK_INTERVAL_S = 2.0  # seconds between checks of the temporary output
 
 
 def colorize_video(
@@ -52,13 +52,13 @@ def colorize_video(
 ) -> VideoResult:
     """Colour a video.
 
-    With PyAV (``pip install av``) the luma of every frame, its time stamp, the
-    rotation, the pixel aspect ratio and the audio are kept. With OpenCV alone the frame rate
-    becomes constant, and the ``ffmpeg`` on PATH, if there is one, adds the audio.
+    With PyAV (``pip install av``), the luma and the time stamp of every frame, the rotation, the
+    pixel aspect ratio and the audio are kept. With OpenCV alone, the frame rate becomes constant,
+    and the ``ffmpeg`` on PATH, if there is one, adds the audio.
 
     Parameters
     ----------
-    source : path, camera number, or an open `cv2.VideoCapture` or its like
+    source : path, camera number, or an open `cv2.VideoCapture` or similar object
         A camera records until `end`, in seconds.
     output : path, optional
         Default ``<stem>.color<ext>`` beside the source; the suffix selects the container.
@@ -77,15 +77,15 @@ def colorize_video(
         "mpeg4", "mjpeg", "vp8", "vp9" or "ffv1" with OpenCV alone. A 10-bit video stays 10-bit
         where the codec can.
     quality : int or "lossless", optional
-        CRF, smaller is better and larger; each codec has its own default. "lossless" (not for
-        AV1) writes luma without any loss. Needs PyAV.
+        CRF: a smaller value means better quality and a larger file; each codec has its own
+        default. "lossless" (not for AV1) writes luma without any loss. Needs PyAV.
     audio : {"auto", "keep", "none"}
-        "auto" keeps the audio where it can be kept and reports where it cannot; "keep" makes that
-        an error; "none" leaves it out.
+        "auto" keeps the audio if it can, and otherwise reports why not; "keep" raises an error
+        instead; "none" leaves it out.
     start, end : float, optional
         The part to colour, in seconds from the start of the video.
     progress : callable, optional
-        Called as ``progress(done, total)`` after every frame; `total` is None where unknown.
+        Called as ``progress(done, total)`` after every frame; `total` is None if unknown.
     overwrite : bool
         Replace an existing output.
     compare : bool
@@ -98,8 +98,8 @@ def colorize_video(
     Raises
     ------
     VideoError
-        The video cannot be read or written. No file has then the output's name, and the source
-        is unchanged.
+        The video cannot be read or written. No output is created, an existing one is kept, and
+        the source is unchanged.
     OptionError
         An option is out of its range.
 
@@ -107,9 +107,9 @@ def colorize_video(
     -----
     The output is written under a temporary name in its folder and renamed when it is complete.
 
-    The luma Y of a YUV video is kept bit for bit and U and V are written, where a photo keeps its
-    lightness L*: the two differ a little in saturated colours. Of a colour video only the luma is
-    used. About 24 frames are held at a time, whatever the length of the video.
+    The luma Y of a YUV video is kept bit for bit and only U and V are replaced, whereas a photo
+    keeps its lightness L*; the two differ slightly in saturated colours. Only the luma of a colour
+    video is used. About 24 frames are in memory at a time, whatever the length of the video.
     """
     started = time.perf_counter()
     options = VideoOptions(saturation, codec, quality, audio, start, end, compare)
@@ -181,7 +181,7 @@ def preview(
     ----------
     source : path
     n : int
-        1 or more; of a video with fewer frames all are coloured.
+        1 or more; if the video has fewer frames, all are coloured.
     model, device, colorizer, saturation
         As for `colorize_video`.
 
@@ -215,7 +215,7 @@ def preview(
 def _with_checks(
     temporary: TemporaryOutput, progress: Callable[[int, int | None], None] | None
 ) -> Callable[[int, int | None], None]:
-    """Return `progress` with a look at the output every few seconds: an hour is long to lose."""
+    """Return `progress` with a check of the output every few seconds, so that errors show early."""
     checked_at = time.monotonic()
 
     def checked_progress(done: int, total: int | None) -> None:
@@ -230,7 +230,7 @@ def _with_checks(
 
 
 def _check_paths(source: Any, output: StrPath | None, overwrite: bool) -> tuple[Path | None, Path]:
-    """Return the path of the source, None for a camera or capture, and that of the output."""
+    """Return the paths of the source (None for a camera or capture) and of the output."""
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     if path is not None and not path.is_file():
         raise VideoError(f"{path}: no such file")

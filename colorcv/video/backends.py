@@ -1,4 +1,4 @@
-"""Choice of the backend: PyAV where it is installed, else OpenCV alone."""
+"""Choice of the backend: PyAV if it is installed, else OpenCV alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_transcode(
     Parameters
     ----------
     source : Path, int or capture
-        A video file, a camera's number, or an open `cv2.VideoCapture` or its like.
+        A video file, a camera's number, or an open `cv2.VideoCapture` or similar object.
     output : TemporaryOutput
     input_hw : (int, int)
         Rows and columns of the network's input.
@@ -64,7 +64,7 @@ def open_transcode(
     Raises
     ------
     VideoError, OptionError
-        Everything that can be known to fail before the first frame is coloured.
+        The source cannot be read, or the output cannot be written as asked.
     """
     if use_pyav and isinstance(source, Path):
         from .pyav import backend
@@ -88,7 +88,7 @@ def sample_frames(path: Path, n: int, *, use_pyav: bool) -> Iterator[tuple[float
     Raises
     ------
     VideoError
-        The file cannot be read, or no frame be decoded.
+        The file cannot be read, or no frame can be decoded.
     """
     if use_pyav:
         from .pyav import sampling

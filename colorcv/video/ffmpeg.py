@@ -1,4 +1,4 @@
-"""Adding of audio and subtitles with the ``ffmpeg`` program, for videos that OpenCV wrote."""
+"""Add audio and subtitles to videos that OpenCV wrote, with the ``ffmpeg`` program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .transcode import AudioOutcome
 
 __all__ = ["mux_audio"]
 
-# How a container holds subtitles that are text; those that are images only fit into Matroska.
+# Container -> codec of its text subtitles; only Matroska also holds subtitles that are images.
 SUBTITLE_CODECS = {
     ".mkv": "copy", ".mp4": "mov_text", ".m4v": "mov_text", ".mov": "mov_text", ".webm": "webvtt",
 }  # fmt: skip
@@ -56,7 +56,7 @@ def mux_audio(
     end = ["-movflags", "+faststart", f"file:{output}"]
 
     def run(*streams: str) -> str | None:
-        """Run ffmpeg; return None, or what it says."""
+        """Run ffmpeg; return None if it succeeds, else its error message."""
         command = [program, "-nostdin", "-v", "error", "-y", *inputs, *streams, *end]
         done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode == 0:
@@ -81,7 +81,10 @@ def mux_audio(
 
 
 def _video_start_s(program: str, source: Path, options: VideoOptions) -> float:
-    """Return how much later than the file its video starts; OpenCV counts from the video."""
+    """Return the seconds from the start of the file to that of its video.
+
+    OpenCV counts time from the start of the video.
+    """
     if options.start:
         return 0.0
     command = [

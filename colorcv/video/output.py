@@ -18,7 +18,7 @@ __all__ = ["TemporaryOutput", "check_output", "default_output"]
 
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _TEMPORARY = re.compile(r"^\..*\.colorcv-([0-9a-f]{8})-([0-9]+)\.[^.]*$")
-MAX_SILENCE_S = 600  # a file that nobody has written to for so long is not in work
+MAX_SILENCE_S = 600  # seconds; a file that has not changed for longer is not being written
 _ACTIVE: set[Path] = set()  # temporary files that this process is writing
 # Containers that take H.264 (or VP9, for .webm); other sources are written as .mp4.
 H264_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".flv"}
@@ -60,7 +60,7 @@ def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
 class TemporaryOutput:
     """The temporary file of one output, in the same folder.
 
-    Creating one removes the stale temporary files that processes which died left in the folder.
+    Creating one removes the temporary files that dead processes left in the folder.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class TemporaryOutput:
         other = _writer_of(self.path)
         if other is not None:
             raise VideoError(f"{output} is already being written by process {other}")
-        # In containers a process that died may have had the same number as this one.
+        # In containers, a process that died may have had the same ID as this one.
         self.discard()
         _ACTIVE.add(self.path)
 
@@ -148,7 +148,7 @@ def _writer_of(path: Path) -> int | None:
         if found is None or found[1] != _HOST or int(found[2]) == os.getpid():
             continue
         name = path.name.replace(f"-{os.getpid()}.", f"-{found[2]}.")
-        # In containers an old file's process number may be that of another program by now.
+        # In containers, another program may have the process ID in an old file's name by now.
         if other.name == name and time.time() - other.stat().st_mtime < MAX_SILENCE_S:
             return int(found[2])
     return None

@@ -16,12 +16,12 @@ __all__ = ["StageTimer", "run_pipeline"]
 
 T = TypeVar("T")
 
-# Frames that wait between two threads: enough to bridge a key frame (about 150 ms).
+# Frames queued between two threads: enough to bridge the prediction of a key frame (about 150 ms).
 DECODE_QUEUE = ENCODE_QUEUE = 8
 
 
 class StageTimer:
-    """Seconds that each stage worked, without the time it waited for others.
+    """Working time of each stage in seconds, without the time it waited for others.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class StageTimer:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def timed(self, stage: str, func: Callable[[Float32Array], T]) -> Callable[[Float32Array], T]:
-        """Return `func` with its time counted."""
+        """Return `func`, wrapped to add its time to a stage."""
 
         def timed_func(argument: Float32Array) -> T:
             start = time.perf_counter()

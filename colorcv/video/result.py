@@ -31,9 +31,9 @@ class VideoResult:
     cut_frames : tuple of int
         The first frame after each cut, counted from 0.
     audio : {"copied", "encoded", "none", "dropped"}
-        What became of the audio.
+        The outcome for the audio.
     audio_reason : str
-        Why it did.
+        The reason for that outcome.
     seconds : float
         Duration of the work.
     frames_per_second : float
@@ -41,7 +41,7 @@ class VideoResult:
     damaged_packets : int
         Packets of the source that could not be decoded or copied, and were skipped.
     notes : tuple of str
-        What else the user should know: an odd size, a video that ends early, streams left out.
+        Anything else worth knowing: an odd size, a video that ends early, streams left out.
     stage_seconds : dict of str to float
         Time inside each stage; the stages overlap.
     """

@@ -1,4 +1,4 @@
-"""What a backend hands to the pipeline: `Transcode` and its reader and writer protocols."""
+"""`Transcode`, which a backend passes to the pipeline, and its reader and writer protocols."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Frame_co = TypeVar("Frame_co", bound=_HasLightness, covariant=True)
 
 
 class AudioOutcome(NamedTuple):
-    """What became of the audio.
+    """The outcome for the audio.
 
     Attributes
     ----------
     state : {"copied", "encoded", "none", "dropped"}
     reason : str
-        Why it has that state.
+        The reason for that state.
     """
 
     state: str
@@ -44,7 +44,7 @@ class AudioOutcome(NamedTuple):
 
 
 class VideoReader(Protocol[Frame_co]):
-    """A source of frames, in the order in which they are shown.
+    """A source of frames in presentation order.
 
     Attributes
     ----------
@@ -53,10 +53,10 @@ class VideoReader(Protocol[Frame_co]):
     rate : Fraction
         Frames per second, the mean where they vary.
     notes : list of str
-        What the user should know about the source.
+        Notes on the source for the user.
     is_vfr : bool
-        True if the frame rate was seen to vary and only a constant one can be written; valid
-        after `read`.
+        True if the frame rate was seen to vary; valid after `read`. Always False for a reader
+        whose time stamps are kept.
     """
 
     size_wh: tuple[int, int]
@@ -70,10 +70,10 @@ class VideoReader(Protocol[Frame_co]):
 
     @property
     def total(self) -> int | None:
-        """Expected number of frames, or None if the source does not tell."""
+        """Expected number of frames, or None if unknown."""
 
     def read(self, on_frame: Callable[[Frame_co], None], on_packet: Callable[[Any], None]) -> None:
-        """Pass on every frame, and every packet of the other streams, in file order."""
+        """Call `on_frame` and `on_packet` (of other streams) in file order."""
 
     def close(self) -> None:
         """Close the source."""
@@ -85,7 +85,7 @@ class VideoWriter(Protocol):
     Attributes
     ----------
     notes : list of str
-        What the user should know about the output.
+        Notes on the output for the user.
     written : int
         Frames written so far.
     """
@@ -116,19 +116,20 @@ class VideoWriter(Protocol):
 
 @dataclass
 class Transcode(Generic[Frame]):
-    """A reader, a writer that fits it, and the step between.
+    """A reader, a matching writer, and the rendering of frames between them.
 
     Attributes
     ----------
     reader : VideoReader
     writer : VideoWriter
     render : callable
-        A frame and its chroma, (H, W, 2) float32 ab, to what `writer.write_frame` takes.
+        Takes a frame and its chroma, (H, W, 2) float32 ab; returns a frame for
+        `writer.write_frame`.
     size_wh : (int, int)
         Columns and rows of the output.
     audio : AudioOutcome
     mux_audio : callable, optional
-        Adds the audio to the finished video and returns what became of it.
+        Adds the audio to the finished video and returns the outcome.
     needs_cfr : bool
         True if the writer can only write a constant frame rate.
     """

@@ -1,4 +1,4 @@
-"""Reading of videos, cameras and captures with OpenCV."""
+"""Read videos, cameras and captures with OpenCV."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class OpenCVReader:
 
     @property
     def total(self) -> int | None:
-        """Expected number of frames, or None if the source does not tell."""
+        """Expected number of frames, or None if unknown."""
         frames = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if self.is_live or frames <= 0:
             return None
@@ -105,7 +105,7 @@ class OpenCVReader:
     def read(
         self, on_frame: Callable[[OpenCVFrame], None], on_packet: Callable[[Any], None]
     ) -> None:
-        """Pass on every frame in order; OpenCV has no packets of other streams."""
+        """Call `on_frame` with every frame in order; OpenCV has no packets of other streams."""
         count, max_shift_s = 0, 0.0
         current: OpenCVFrame | None = self._first
         while current is not None and current.time_s < self._end:
@@ -181,18 +181,19 @@ def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
 
 
 def _sample_aspect_ratio(capture: Any) -> Fraction:
-    """Return the pixel aspect ratio, 1 where it is unknown."""
+    """Return the pixel aspect ratio, 1 if it is unknown."""
     numerator = int(capture.get(cv2.CAP_PROP_SAR_NUM))
     denominator = int(capture.get(cv2.CAP_PROP_SAR_DEN))
     return Fraction(numerator, denominator) if min(numerator, denominator) > 0 else Fraction(1)
 
 
 def check_decoding(path: Path) -> None:
-    """Raise VideoError if OpenCV gives frames of the file that it has not decoded.
+    """Raise VideoError if OpenCV returns frames of the file without decoding them.
 
-    OpenCV 4.14 and 5.0 fail to convert interlaced frames (H.264, MPEG-2, DV) to BGR, print so on
-    stderr, and return the memory as it was, without an error. So frames are decoded twice into
-    memory with different contents; those of large frames may be fresh and all zero both times.
+    OpenCV 4.14 and 5.0 fail to convert interlaced frames (H.264, MPEG-2, DV) to BGR: they print a
+    message on stderr and return uninitialised memory, without an error. So frames are decoded
+    twice, into memory with different contents. The memory of large frames may be fresh and zero
+    both times, so a video whose frames are all black is rejected too.
     """
     capture = cv2.VideoCapture(str(path))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -217,7 +218,7 @@ def check_decoding(path: Path) -> None:
 
 
 def _decode_into(path: Path, index: int, value: int) -> list[UInt8Array]:
-    """Return a frame and the next one, decoded after freed memory was filled with a value."""
+    """Fill memory with a value, free it, and return a frame and the next one decoded after that."""
     capture = cv2.VideoCapture(str(path))
     if index:
         capture.set(cv2.CAP_PROP_POS_FRAMES, index)

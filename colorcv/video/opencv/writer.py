@@ -1,4 +1,4 @@
-"""Writing of videos with OpenCV."""
+"""Write videos with OpenCV."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OpenCVWriter:
     Raises
     ------
     OptionError
-        A codec or quality that OpenCV does not have.
+        OpenCV does not have the codec, or `quality` is not None.
     VideoError
         The container does not take the codec.
     """

@@ -40,7 +40,7 @@ class YUVRenderer:
         self._reader, self._options = reader, options
 
     def render(self, decoded: PyAVFrame, chroma: Float32Array) -> Any:
-        """Return a new `av.VideoFrame`: the decoder may still use the decoded one as a reference.
+        """Return a new `av.VideoFrame`; the decoder may still need the decoded one as a reference.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ def open_pyav(
     Raises
     ------
     VideoError, OptionError
-        The source cannot be decoded, or the output not be written as asked.
+        The source cannot be decoded, or the output cannot be written as asked.
     """
     reader = PyAVReader(source, input_hw, options)
     try:

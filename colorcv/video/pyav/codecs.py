@@ -26,7 +26,7 @@ class Codec(NamedTuple):
     options : dict of str to str
         Passed to the encoder.
     lossless : dict of str to str or None
-        Passed in place of a CRF for quality "lossless"; None if the encoder cannot.
+        Passed in place of a CRF for quality "lossless"; None if the encoder has no such mode.
     """
 
     encoder: str
@@ -37,8 +37,8 @@ class Codec(NamedTuple):
 
 
 _X265 = "log-level=error"
-# Luma at the default CRFs, on clips of films and cameras: H.264 at 17 has a median of 48 dB and
-# 37 dB on the noisiest; on the developers' clips all have 44 dB or better (tests/video).
+# PSNR of luma at the default CRFs: on clips of films and cameras, H.264 at 17 has a median of 48 dB
+# (37 dB on the noisiest); on the clips of the tests, every codec has 44 dB or more (tests/video).
 CODECS = {
     "h264": Codec("libx264", 17, 51, {"preset": "veryfast"}, {"qp": "0"}),
     "hevc": Codec(
@@ -64,7 +64,7 @@ class EncoderSettings(NamedTuple):
     codec, encoder : str
         A key of `CODECS`, and FFmpeg's name of the encoder.
     pixel_format : str
-        Of the frames that it takes.
+        That of the frames it takes.
     options : dict of str to str
     """
 

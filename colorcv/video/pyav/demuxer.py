@@ -1,4 +1,4 @@
-"""Demuxing with PyAV: choice of streams, continuous time stamps, trimming."""
+"""Demux with PyAV: choice of streams, continuous time stamps, trimming."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .timestamps import MAX_GAP_S, DiscontinuityCorrector
 
 __all__ = ["Demuxer", "open_input", "select_video"]
 
-# Metadata that is not UTF-8 must not stop the work. PyAV 19 replaces such bytes by itself.
+# Metadata that is not UTF-8 must not raise an error. PyAV 19 replaces such bytes by itself.
 _METADATA_ERRORS: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 )
-# Seconds before `start` in which a subtitle may begin that is still shown at `start`.
+# Longest time in seconds before `start` at which a subtitle still shown at `start` may begin.
 _MAX_SUBTITLE_S = 30
 
 
@@ -34,7 +34,7 @@ def open_input(path: Path) -> Any:
         FFmpeg cannot read it.
     """
     try:
-        # "file:" and the whitelist: a name with a colon, or a playlist, opens nothing else.
+        # "file:" and the whitelist keep a name with a colon, or a playlist, from opening a URL.
         return av.open(
             f"file:{path}",
             container_options={"protocol_whitelist": "file"},
@@ -52,7 +52,7 @@ def select_video(path: Path, container: Any) -> tuple[Any, int]:
     Raises
     ------
     VideoError
-        There is none; cover images do not count.
+        There is no video stream; cover images do not count.
     """
     cover_flags = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     video_streams = [
@@ -138,28 +138,28 @@ class Demuxer:
         self._corrector = DiscontinuityCorrector(may_jump_ahead=is_discontinuous)
         self.start_s = Fraction(self.container.start_time or 0, av.time_base)
         start = Fraction(options.start or 0)
-        # MPEG-TS and its like start their clock anywhere, which players undo; MP4, MOV and MKV
-        # start at 0, and players show what comes later after nothing at all.
+        # The clocks of MPEG-TS and similar formats start anywhere, and players subtract the start;
+        # those of MP4, MOV and MKV start at 0, and players show nothing until the first frame.
         is_rebased = bool(start) or is_discontinuous or abs(self.start_s) > MAX_GAP_S
         self.offset_s = self.start_s + start if is_rebased else Fraction(0)
         self._begin_s = self.offset_s if start else None
         self._end_s = None if options.end is None else self.start_s + Fraction(options.end)
-        # Time stamps that jump cannot be looked up: such files are read from their start.
+        # Seeking fails where time stamps jump, so such files are read from their start.
         if start and not is_discontinuous:
             seek_s = self.offset_s - (_MAX_SUBTITLE_S if self.subtitles else 0)
             self.container.seek(int(max(self.start_s, seek_s) * av.time_base))
 
     @property
     def jumps(self) -> int:
-        """Jumps in the time stamps that were corrected so far."""
+        """Number of jumps in the time stamps corrected so far."""
         return self._corrector.jumps
 
     def packets(self) -> Iterator[Any]:
         """Yield packets in file order, and None at the end if reading stopped early.
 
-        Time stamps are continuous and count from `offset_s`. Video packets that are needed to
-        decode the part asked for are all there; packets of other streams lie inside of it. Empty
-        packets flush the decoder.
+        Time stamps are continuous and count from `offset_s`. All video packets needed to decode the
+        requested part are included; packets of other streams lie inside it. Empty packets flush the
+        decoder.
         """
         active_streams = {self.stream.index, *(s.index for s in self.audio)}
         for packet in self._skip_to_start():
@@ -187,7 +187,7 @@ class Demuxer:
             yield packet
 
     def _cut_subtitle(self, packet: Any, time_s: Fraction) -> bool:
-        """Let a subtitle that is shown at the start begin there; return False if none is."""
+        """Make a subtitle that is shown at `start` begin there; return False for other packets."""
         stop_s = time_s + (packet.duration or 0) * packet.time_base
         if packet.stream.type != "subtitle" or self._begin_s is None or stop_s <= self._begin_s:
             return False
@@ -202,7 +202,7 @@ class Demuxer:
             packet.dts = None if packet.dts is None else packet.dts - shift
 
     def _skip_to_start(self) -> Iterator[Any]:
-        """Yield packets without the video packets that no frame from the start on needs."""
+        """Yield packets, without the video packets that no frame from `start` on needs."""
         begin_s = self._begin_s
         pending: list[Any] = []  # video packets from the last key frame before the start
         for packet in self._demux():

@@ -1,4 +1,4 @@
-"""Reading back of a finished video: what players will show of it."""
+"""Read a finished video back, to check what players will show of it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["VideoProperties", "inspect_video"]
 
 
 class VideoProperties(NamedTuple):
-    """What a file holds.
+    """Properties of a video file.
 
     Attributes
     ----------
     frames : int
-        Packets of the first video stream: one for each frame.
+        Packets of the first video stream, one for each frame.
     shown_s : float
-        Seconds from the start of the first frame to the end of the last, without what has a
-        negative time stamp or is marked to be discarded.
+        Seconds from the start of the first frame to the end of the last, without frames that have
+        a negative time stamp or are marked to be discarded.
     sample_aspect_ratio : Fraction
     display_matrix : list of int or None
     """
@@ -40,7 +40,7 @@ def inspect_video(file: Path | BinaryIO) -> VideoProperties:
     Raises
     ------
     VideoError
-        It has no video stream that can be told from other data.
+        No video stream is recognised in it.
     """
     with _open(file) as container:
         if not container.streams.video:

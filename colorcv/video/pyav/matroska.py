@@ -27,19 +27,19 @@ class _Element(NamedTuple):
 def set_pixel_aspect_ratio(path: Path, ratio: Fraction) -> bool:
     """Write the display width of the first video track into the header, in place.
 
-    The bytes for it come from the length field of the track's entry, which libavformat writes with
-    eight bytes; so nothing else in the file moves.
+    libavformat writes the length field of the track's entry with eight bytes, more than it needs;
+    the bytes saved there hold the new element, so nothing else in the file moves.
 
     Parameters
     ----------
     path : Path
     ratio : Fraction
-        Width of a pixel by its height; the display width is rounded to whole pixels.
+        Width of a pixel divided by its height; the display width is rounded to whole pixels.
 
     Returns
     -------
     bool
-        False if the header is not as libavformat writes it; the file is then unchanged.
+        False, with the file unchanged, if the header is not as libavformat writes it.
     """
     with path.open("r+b") as file:
         header = file.read(_MAX_HEADER)
@@ -84,7 +84,7 @@ def _is_video(data: bytes | bytearray, entry: _Element) -> bool:
 
 
 def _with_display_width(data: bytearray, entry: _Element, ratio: Fraction) -> bytes | None:
-    """Return the entry with the same number of bytes, or None if they do not suffice."""
+    """Return the entry with the display width, in as many bytes, or None if they do not suffice."""
     content = bytearray(data[entry.data : entry.end])
     for video in _children(content, 0, len(content)):
         if video.id != _VIDEO:
@@ -111,7 +111,7 @@ def _with_display_width(data: bytearray, entry: _Element, ratio: Fraction) -> by
 
 
 def _children(data: bytes | bytearray, start: int, end: int) -> Iterator[_Element]:
-    """Yield the elements between two places; stop at what is none."""
+    """Yield the elements between two positions; stop at bytes that are not an element."""
     while start < end:
         id_bytes = 9 - data[start].bit_length()
         length_at = start + id_bytes

@@ -1,4 +1,4 @@
-"""Copying and re-encoding of audio, copying of subtitles and attachments."""
+"""Copy or re-encode audio; copy subtitles and attachments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 @dataclass(frozen=True)
 class AudioMethod:
-    """How an audio stream gets into the output.
+    """A method of adding an audio stream to the output.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class PassthroughStreams:
     Parameters
     ----------
     container : av.container.OutputContainer
-        Its header must not be written yet.
+        Its header must not have been written yet.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class PassthroughStreams:
     def _set_time(self, frame: Any, index: int) -> None:
         """Count the time of decoded audio in samples, but follow jumps of more than 0.1 s.
 
-        Packets of some containers are timed too coarsely for an encoder, or not at all.
+        The time stamps of some containers are too coarse for an encoder, or missing.
         """
         rate = frame.sample_rate
         expected = self._next_sample.get(index)
@@ -147,7 +147,7 @@ class PassthroughStreams:
         self._next_sample[index] = frame.pts + frame.samples
 
     def _has_valid_timestamps(self, packet: Any) -> bool:
-        """Return True if a muxer takes the packet's time stamps; missing ones are filled in."""
+        """Fill in missing time stamps; return True if a muxer accepts the packet's."""
         if packet.dts is None:
             packet.dts = packet.pts
         if packet.pts is None:
@@ -162,12 +162,12 @@ class PassthroughStreams:
         return True
 
     def flush(self, min_s: float = 0.0) -> None:
-        """Write what decoders and encoders still hold.
+        """Flush decoders and encoders, and write what they return.
 
         Parameters
         ----------
         min_s : float
-            Append silence to audio that ends before: MXF ends with its shortest stream.
+            Append silence to audio that ends before this: MXF ends with its shortest stream.
         """
         for index, encoder in self._encoders.items():
             try:
@@ -212,9 +212,9 @@ def is_decodable(stream: Any) -> bool:
 def _channel_layout(context: Any) -> tuple[str, int]:
     """Return the name and the number of channels of a codec context's layout."""
     layout = context.layout
-    # PyAV 18 shares a custom layout's channel map with the context, and both free it: the process
-    # crashed ("double free or corruption") with 8 channels of PCM in MOV. So the layout, a few
-    # bytes for each file opened, is never freed.
+    # PyAV 18 shares a custom layout's channel map with the context, and both free it: 8 channels of
+    # PCM in MOV crashed the process ("double free or corruption"). So the layout, a few bytes for
+    # each file opened, is never freed.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
     return str(layout.name), int(layout.nb_channels)
 

@@ -49,13 +49,13 @@ def plane_view(frame: Any, index: int, bits: int) -> AnyArray:
 
 
 def display_matrix(frame: Any) -> list[int] | None:
-    """Return the nine numbers that say how a frame is turned for display, or None."""
+    """Return the 3x3 matrix that orients a frame for display, or None."""
     side_data = frame.side_data.get("DISPLAYMATRIX")
     return None if side_data is None else [int(n) for n in np.frombuffer(side_data, "<i4")]
 
 
 def orientation(matrix: list[int] | None) -> tuple[int, bool]:
-    """Return how frames are turned for display: first mirrored, then rotated.
+    """Return the mirroring and rotation of frames for display, applied in this order.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def orientation(matrix: list[int] | None) -> tuple[int, bool]:
     turns : int
         Quarter turns counter-clockwise, 0 to 3.
     mirrored : bool
-        Left and right are swapped before.
+        Left and right are swapped before the rotation.
     """
     if matrix is None:
         return 0, False
@@ -79,5 +79,5 @@ def orientation(matrix: list[int] | None) -> tuple[int, bool]:
 
 
 def swscale_matrix(matrix: int) -> int:
-    """Return swscale's number of a matrix of ITU-T H.273."""
+    """Return swscale's number for an ITU-T H.273 matrix."""
     return {4: 4, 5: 5, 6: 5, 7: 7, 9: 9}.get(matrix, 1)

@@ -1,4 +1,4 @@
-"""Choice of what a container can hold, by writing a short file of the same kind to memory."""
+"""Find out which streams a container can hold, by writing a short file of its kind to memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("colorcv")
 
 _ERRORS = (av.error.FFmpegError, ValueError, OSError, VideoError)
 _FRAMES = 4  # x265 gives a single frame a decode time that Matroska refuses
-_MAX_PACKETS = 2000  # looked at to find the first ones of every audio stream
+_MAX_PACKETS = 2000  # read in search of the first packets of every audio stream
 
 
 def add_passthrough_streams(
@@ -98,7 +98,7 @@ def add_passthrough_streams(
 def _choose_audio(
     probe: _Probe, demuxer: Demuxer, container: Any
 ) -> tuple[dict[int, AudioMethod], dict[int, str]]:
-    """Return the first method that works for each audio stream, and why copying did not."""
+    """Return the first method that works for each audio stream, and the error of copying."""
     methods: dict[int, AudioMethod] = {}
     errors: dict[int, str] = {}
     for stream in demuxer.audio:

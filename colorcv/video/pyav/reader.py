@@ -1,4 +1,4 @@
-"""Decoding with PyAV."""
+"""Decode with PyAV: `PyAVReader`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = ["PyAVFrame", "PyAVReader"]
 
 logger = logging.getLogger("colorcv")
 
+_UNKNOWN = (0, 2)  # H.273's numbers for "reserved" and "unspecified"
 # Codecs whose untagged grey frames are full range.
-_UNKNOWN = (0, 2)  # of H.273's numbers
 FULL_RANGE_GREY = {"png", "ffv1", "rawvideo", "mjpeg", "bmp", "tiff", "gif", "huffyuv", "ffvhuff"}
 
 
@@ -70,9 +70,9 @@ class PyAVReader:
     Attributes
     ----------
     demuxer : Demuxer
-        Where frames and packets come from.
+        Source of frames and packets.
     display_matrix : list of int or None
-        How frames are turned for display.
+        FFmpeg's 3x3 matrix that orients frames for display.
     matrix, primaries, transfer : int
         As in ITU-T H.273.
     full_range : bool
@@ -80,7 +80,7 @@ class PyAVReader:
     Raises
     ------
     VideoError
-        The file cannot be read, or has no frame in the part asked for.
+        The file cannot be read, or has no frame in the requested part.
     """
 
     def __init__(self, path: Path, input_hw: tuple[int, int], options: VideoOptions) -> None:
@@ -113,11 +113,11 @@ class PyAVReader:
         self._read_properties(item)
 
     def _read_properties(self, frame: Any) -> None:
-        """Take from the first frame what holds for all."""
+        """Read from the first frame the properties that all frames share."""
         context = self.stream.codec_context
         self.size_wh = frame.width, frame.height
         name = frame.format.name
-        # Players take untagged video for BT.709 from 720 lines on.
+        # Players take untagged video of 720 lines or more for BT.709.
         by_size = BT709 if frame.height >= 720 else BT601
         tagged = int(frame.colorspace)
         if int(frame.color_trc) in (PQ, HLG):
@@ -159,7 +159,7 @@ class PyAVReader:
 
     @property
     def total(self) -> int | None:
-        """Expected number of frames, or None if the file does not tell."""
+        """Expected number of frames, or None if unknown."""
         duration_s = self.duration_s
         frames = self.stream.frames or (int(duration_s * self.rate) if duration_s else 0)
         start, end = self.options.start, self.options.end
@@ -180,7 +180,7 @@ class PyAVReader:
         return None
 
     def read(self, on_frame: Callable[[PyAVFrame], None], on_packet: Callable[[Any], None]) -> None:
-        """Pass on every frame, and every packet of the other streams, in file order."""
+        """Call `on_frame` and `on_packet` (of other streams) in file order."""
         for packet in self._leading_packets:
             on_packet(packet)
         on_frame(self._with_lightness(self._first))
@@ -235,7 +235,7 @@ class PyAVReader:
         return converted
 
     def _decode(self) -> Iterator[Any]:
-        """Yield the frames of the part asked for, and the packets of other streams."""
+        """Yield the frames of the requested part, and the packets of other streams."""
         begin_s = 0 if self.options.start else None
         end_s = None
         if self.options.end is not None:

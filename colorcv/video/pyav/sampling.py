@@ -38,12 +38,12 @@ def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
     ----------
     path : Path
     n : int
-        Of a video with fewer frames all are given.
+        If the video has fewer frames, all are yielded.
 
     Raises
     ------
     VideoError
-        The file cannot be read, or no frame be decoded.
+        The file cannot be read, or no frame can be decoded.
     """
     with open_input(path) as container:
         stream, _ = select_video(path, container)
@@ -74,8 +74,8 @@ def _count(container: Any, stream: Any, rate: Fraction, base: Fraction) -> int:
 
 
 def _frame_at(path: Path, pts: int, step: int) -> Any | None:
-    """Return the frame at a time, else the last one before it; `step` is from frame to frame."""
-    # MPEG-PS and TS have no index: a seek may end after the place, or where nothing can be
+    """Return the frame at `pts`, else the last one before it; `step` is the time between frames."""
+    # MPEG-PS and TS have no index: a seek may end after the target, or where nothing can be
     # decoded. The last attempt reads the file from its start.
     for seek in (pts, pts - 250 * step, None):
         frames = _frames_until(path, pts, seek)
@@ -87,7 +87,7 @@ def _frame_at(path: Path, pts: int, step: int) -> Any | None:
 def _frames_until(
     path: Path, pts: int, seek: int | None, *, stop_at_once: bool = False
 ) -> list[Any]:
-    """Return the first frame after a seek, and the one at a time or the last before it."""
+    """Return the first frame after a seek, and the frame at `pts` or the last one before it."""
     frames: list[Any] = []
     with open_input(path) as container:
         stream, _ = select_video(path, container)
@@ -115,7 +115,7 @@ def _upright_bgr(frame: Any) -> UInt8Array:
 
 
 def _grey_bgr(frame: Any) -> UInt8Array:
-    """Return an HDR frame in grey, as its SDR version would be."""
+    """Return an HDR frame in grey, (H, W, 3) uint8 BGR, as its SDR version would look."""
     is_full_range = int(frame.color_range) == JPEG_RANGE
     matrix = swscale_matrix(BT2020)
     deep = frame.reformat(format="yuv420p10le", src_colorspace=matrix, dst_colorspace=matrix)

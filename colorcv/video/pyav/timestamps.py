@@ -95,6 +95,6 @@ class DiscontinuityCorrector:
         return section
 
     def _is_pause(self, index: int, time_s: Fraction) -> bool:
-        """Return True if another stream is there already: then this one had paused."""
+        """Return True if another stream has reached this time, so this one only paused."""
         others = [next_s for other, next_s in self._next_s.items() if other != index]
         return any(abs(time_s - next_s) <= MAX_GAP_S for next_s in others)

@@ -1,4 +1,4 @@
-"""Encoding and muxing with PyAV."""
+"""Encode and mux with PyAV: `PyAVWriter`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MUXER_OPTIONS = {
     **dict.fromkeys((".mkv", ".webm"), ("avoid_negative_ts", "disabled")),
     **dict.fromkeys((".ts", ".m2ts", ".mts"), ("mpegts_copyts", "1")),
 }
-# Containers that store no presentation time, or badly: frames must not be reordered.
+# Containers that store no presentation times, or unreliable ones: frames must not be reordered.
 NO_B_FRAMES = {".avi", ".ts", ".m2ts", ".mts", ".flv"}
 
 
@@ -44,7 +44,7 @@ class PyAVWriter:
     rate, time_base : Fraction
         Frames per second, and the unit of the frames' time stamps.
     bits : int
-        Of the source's luma, 8 or more; more than 8 become 10 where the codec can.
+        Of the source's luma, 8 or more; more than 8 become 10 if the codec has 10.
     options : VideoOptions
         `codec` and `quality` are used.
     sink : binary file, optional
@@ -60,7 +60,7 @@ class PyAVWriter:
     sample_aspect_ratio, display_matrix
         As given to `set_geometry`.
     passthrough : PassthroughStreams or None
-        To be set before `start`.
+        Set it before `start`.
 
     Raises
     ------
@@ -210,7 +210,7 @@ class PyAVWriter:
         except (av.error.FFmpegError, OSError, ValueError) as err:
             raise self.failed(err) from err
         if self._sink is not None and found.frames:
-            return  # MXF cuts the few frames of a probe to the length of its audio
+            return  # a probe in MXF has fewer frames: its few are cut to the length of the audio
         if found.frames != self.written:
             raise VideoError(
                 f"{self.written} frames were written but the file has {found.frames}; is the disk "
@@ -266,7 +266,7 @@ class PyAVWriter:
             raise self.failed(err) from err
 
     def failed(self, err: BaseException) -> VideoError:
-        """Return an error that says what may be the cause."""
+        """Return an error that suggests a cause."""
         return VideoError(
             f"cannot write the video as {self.path.suffix} ({error_text(err)}); is the disk full?"
         )
