@@ -16,7 +16,7 @@ from .image.source import SourceImage
 from .image.validation import check_saturation
 from .temporal import ChromaPropagator
 
-__all__ = ["FrameColorizer", "colorize_frames", "predict_chroma"]
+__all__ = ["FrameColorizer", "colorize_frames", "default_chroma", "predict_chroma"]
 
 
 class FrameColorizer(Protocol):
@@ -47,7 +47,11 @@ def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float3
     (h, w, 2) float32
         The network's ab times `default_saturation`.
     """
-    ab = colorizer.predict_ab(lightness)
+    return default_chroma(colorizer, colorizer.predict_ab(lightness))
+
+
+def default_chroma(colorizer: FrameColorizer, ab: Float32Array) -> Float32Array:
+    """Return a colorizer's own ab, (h, w, 2), times its `default_saturation`."""
     factor = getattr(colorizer, "default_saturation", 1.0)
     return ab if factor == 1 else np.multiply(ab, np.float32(factor), dtype=np.float32)
 

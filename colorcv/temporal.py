@@ -125,6 +125,8 @@ class ChromaPropagator:
         Number of predictions so far.
     cut_frames : list of int
         Numbers, from 0, of the frames that begin a new scene; without the first frame.
+    scene : int
+        Number, from 0, of the scene of the frame that `predict_ab` is called for.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class ChromaPropagator:
         self._flow.setFinestScale(FINEST_SCALE)
         self.network_runs = 0
         self.cut_frames: list[int] = []
+        self.scene = 0
 
     def propagate(
         self, frames: Iterable[tuple[T, Float32Array]]
@@ -173,6 +176,7 @@ class ChromaPropagator:
                 self.cut_frames.append(index)
                 yield from self._close_scene(key, pending)
                 key, pending = None, []
+                self.scene += 1
             last = frame.features
             if key is None:
                 key = self._predict_key(frame, None)

@@ -49,7 +49,7 @@ LAYERS = {
     "colorcv.video": (
         {"__init__"},
         {"api"},
-        {"backends", "pipeline"},
+        {"backends", "pipeline", "steering"},
         {"pyav"},
         {"opencv"},
         {"ffmpeg"},

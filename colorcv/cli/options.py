@@ -71,6 +71,19 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         " 0.38)",
     )
     parser.add_argument(
+        "--reference",
+        action="append",
+        metavar="FILE",
+        help="take colours from this image where it shows the same kind of thing; may be repeated",
+    )
+    parser.add_argument(
+        "--reference-strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="how far to follow the references, 0 to 1 (default)",
+    )
+    parser.add_argument(
         "--low-memory", action="store_true", help="use the least memory for the network; slower"
     )
     parser.add_argument(
@@ -102,19 +115,6 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--hints", metavar="PNG", help="strokes: an image that is opaque where colours are painted"
-    )
-    parser.add_argument(
-        "--reference",
-        action="append",
-        metavar="FILE",
-        help="take colours from this image where it shows the same kind of thing; may be repeated",
-    )
-    parser.add_argument(
-        "--reference-strength",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="how far to follow the references, 0 to 1 (default)",
     )
     parser.add_argument(
         "--variants",
@@ -154,6 +154,14 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         "--start", type=_seconds, metavar="T", help="start here: seconds, or 1:30, or 0:01:30.5"
     )
     parser.add_argument("--end", type=_seconds, metavar="T", help="end here, in the same form")
+    parser.add_argument(
+        "--hints-at",
+        action="append",
+        type=_hints_at,
+        metavar="T=HINTS",
+        help="the colours of a scene: the time of one of its frames, and strokes.png or"
+        " X,Y,COLOR[,RADIUS] in that frame; may be repeated",
+    )
     parser.add_argument(
         "--audio",
         choices=("auto", "keep", "none"),
@@ -207,6 +215,19 @@ def _seconds(text: str) -> float:
     if not total < math.inf or text.count(":") > 2:
         raise argparse.ArgumentTypeError(f"expected seconds, 1:30 or 0:01:30.5, got {text!r}")
     return total
+
+
+def _hints_at(text: str) -> tuple[float, steering.HintArgument | str]:
+    """Parse ``12.5=strokes.png`` or ``12.5=X,Y,COLOR``."""
+    time, separator, hints = text.partition("=")
+    if not separator or not hints:
+        raise argparse.ArgumentTypeError(
+            f"expected SECONDS=strokes.png or SECONDS=X,Y,#rrggbb, got {text!r}"
+        )
+    try:
+        return _seconds(time), steering.parse_hint(hints)
+    except argparse.ArgumentTypeError:
+        return _seconds(time), hints
 
 
 def positive_int(text: str) -> int:

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from ..colorizer import Colorizer
     from ..image.io import ImageFile
     from ..steering.editing import Reference
+    from ..steering.hints import Hints
 
-__all__ = ["HintArgument", "Steering", "parse_hint", "parse_place", "suggest", "variant_path"]
+__all__ = [
+    "HintArgument",
+    "Steering",
+    "parse_hint",
+    "parse_place",
+    "suggest",
+    "variant_path",
+    "video_hints",
+]
 
 
 class HintArgument(NamedTuple):
@@ -109,6 +118,35 @@ class Steering:
             session.add(Hint(*hint))
         result: Any = session.render(saturation=arguments.saturation)
         return result  # type: ignore[no-any-return]
+
+
+def video_hints(arguments: argparse.Namespace, jobs: int) -> dict[float, Hints] | None:
+    """Return the hints of ``--hints-at``, as `colorcv.video.colorize_video` takes them.
+
+    Raises
+    ------
+    OptionError
+        Hints for several videos or for ``--preview``, or strokes beside other hints of a frame.
+    """
+    if not arguments.hints_at:
+        return None
+    if jobs > 1:
+        raise OptionError(f"--hints-at is for one video, got {jobs}")
+    if arguments.preview:
+        raise OptionError("--hints-at cannot be used with --preview")
+    from ..steering.hints import Hint
+
+    given: dict[float, list[Any]] = {}
+    for time_s, hint in arguments.hints_at:
+        given.setdefault(time_s, []).append(hint if isinstance(hint, str) else Hint(*hint))
+    for time_s, hints in given.items():
+        if len(hints) > 1 and any(isinstance(hint, str) for hint in hints):
+            raise OptionError(
+                f"--hints-at {time_s:g}: paint all colours of a frame into one file of strokes"
+            )
+    return {
+        time_s: hints[0] if isinstance(hints[0], str) else hints for time_s, hints in given.items()
+    }
 
 
 def suggest(arguments: argparse.Namespace, console: Console) -> ExitCode:

@@ -20,6 +20,7 @@ from .exit_codes import ExitCode
 from .formats import VIDEO_SKIP_REASONS, VIDEO_SUFFIXES
 from .jobs import Batch, Job, plan_batch
 from .progress import ProgressBar
+from .steering import video_hints
 
 if TYPE_CHECKING:
     from ..colorizer import Colorizer
@@ -43,7 +44,12 @@ def video(arguments: argparse.Namespace, console: Console) -> ExitCode:
     code = report_batch(batch, console, skip_existing=arguments.skip_existing and not is_preview)
     if code is not None:
         return code
+    arguments.video_hints = video_hints(arguments, len(batch.jobs))
     colorizer = load_colorizer(arguments, console)
+    if arguments.reference:
+        from ..steering.editing import Reference
+
+        arguments.reference = Reference(colorizer, arguments.reference)
     failed = len(batch.problems)
     for job in batch.jobs:
         assert job.target is not None  # `_reject_pipes`
@@ -93,6 +99,9 @@ def _colorize_video(
             keyframe_interval=arguments.keyframe_interval,
             smooth=not arguments.no_smooth,
             saturation=arguments.saturation,
+            hints=arguments.video_hints,
+            reference=arguments.reference,
+            reference_strength=arguments.reference_strength,
             codec=arguments.codec,
             quality=arguments.quality,
             audio=arguments.audio,
@@ -124,7 +133,12 @@ def _write_preview(
     assert source is not None
     assert target is not None
     samples = preview(
-        source, arguments.preview, colorizer=colorizer, saturation=arguments.saturation
+        source,
+        arguments.preview,
+        colorizer=colorizer,
+        saturation=arguments.saturation,
+        reference=arguments.reference,
+        reference_strength=arguments.reference_strength,
     )
     for number, (_, frame, colored) in enumerate(samples, 1):
         path = target.with_name(f"{target.stem}.{number:02}.png")

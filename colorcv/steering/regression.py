@@ -21,6 +21,7 @@ from .._typing import Float32Array
 __all__ = [
     "HINT_KERNEL",
     "REFERENCE_KERNEL",
+    "SCENE_KERNEL",
     "Kernel",
     "Places",
     "Regression",
@@ -69,6 +70,8 @@ class Kernel:
 # Against the wide Gaussian alone (1.2, 60, 1.0), the narrow one gains 0.15 dB at 1 to 10 hints and
 # 0.35 dB at 50, and halves how far the answer at a hint is from it.
 HINT_KERNEL = Kernel((Scale(0.8, 1.2, 60.0, 0.8), Scale(0.2, 0.2, 20.0, 0.4)), noise=0.02)
+# In the other frames of a scene a thing is elsewhere, but looks nearly the same.
+SCENE_KERNEL = Kernel((Scale(0.8, None, 60.0, 0.8), Scale(0.2, None, 20.0, 0.4)), noise=0.02)
 # In another image a place is elsewhere, and its colour is less sure. Chosen on 40 photos of the
 # training set, one half as the reference of the other: 23.7 dB without, 27.1 dB with it.
 REFERENCE_KERNEL = Kernel((Scale(0.7, None, 60.0, 0.7), Scale(0.3, None, 20.0, 0.35)), noise=0.1)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._typing import Device, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
-from ..frames import FrameColorizer, predict_chroma
+from ..frames import FrameColorizer
 from ..image.source import check_saturation
+from ..steering.editing import check_strength, prepare_reference
+from ..steering.hints import Hints
 from ..temporal import ChromaPropagator
 from .backends import has_pyav, open_transcode, sample_frames
 from .options import VideoOptions
 from .output import TemporaryOutput, check_output, default_output
 from .pipeline import StageTimer, run_pipeline
 from .result import VideoResult
+from .steering import VideoSteering
 
 __all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "preview"]
 
@@ -41,6 +43,9 @@ def colorize_video(
     keyframe_interval: int = 8,
     smooth: bool = True,
     saturation: float = 1.0,
+    hints: Mapping[float, Hints] | None = None,
+    reference: Any = None,
+    reference_strength: float = 1.0,
     codec: str = "auto",
     quality: int | str | None = None,
     audio: str = "auto",
@@ -72,6 +77,15 @@ def colorize_video(
         Smooth the colours in time.
     saturation : float, 0..10
         Factor on chroma; 1 is the model's default.
+    hints : mapping of float to hints, optional
+        Colours that you know: seconds from the start of the video, and what `colorize` takes as
+        hints of the frame that is shown then, in pixels of the upright frame. They hold for its
+        whole scene, before and after it, and not beyond the cuts. Files only.
+    reference : image, path, sequence of them or `Reference`, optional
+        Colour images, of which colours are taken where the network sees the same kind of thing;
+        a coloured frame of the video itself is the best one.
+    reference_strength : float, 0..1
+        How far to follow the references.
     codec : str
         "auto" (H.264; VP9 for .webm), "h264", "hevc", "vp9", "av1" or "ffv1" with PyAV; "auto",
         "mpeg4", "mjpeg", "vp8", "vp9" or "ffv1" with OpenCV alone. A 10-bit video stays 10-bit
@@ -101,10 +115,15 @@ def colorize_video(
         The video cannot be read or written. No output is created, an existing one is kept, and
         the source is unchanged.
     OptionError
-        An option is out of its range.
+        An option is out of its range, or hints have a time at which no frame is coloured.
+    ImageError
+        A reference is grey or not an image, a hint is outside of the frame, or strokes have
+        another shape than it.
 
     Notes
     -----
+    With hints, the file is first read up to the last hinted frame, to know its scene.
+
     The output is written under a temporary name in its folder and renamed when it is complete.
 
     The luma Y of a YUV video is kept bit for bit and only U and V are replaced, whereas a photo
@@ -118,9 +137,12 @@ def colorize_video(
         from ..api import default_colorizer
 
         colorizer = default_colorizer(model, device)
+    steering = VideoSteering(colorizer, hints, reference, reference_strength)
+    if steering.has_hints and path is None:
+        raise OptionError("hints need a video file: a camera or capture cannot be read twice")
     timer = StageTimer()
     propagator = ChromaPropagator(
-        timer.timed("network", partial(predict_chroma, colorizer)),
+        timer.timed("network", lambda light: steering.predict_chroma(light, propagator.scene)),
         keyframe_interval=keyframe_interval,
         smooth=smooth,
     )
@@ -133,6 +155,12 @@ def colorize_video(
             options,
             use_pyav=has_pyav(),
         )
+        try:
+            steering.find_scenes(transcode.reader)
+        except BaseException:
+            transcode.reader.close()
+            transcode.writer.abort()
+            raise
         run_pipeline(transcode, propagator, timer, _with_checks(temporary, progress))
         temporary.commit()
     finally:
@@ -174,6 +202,8 @@ def preview(
     device: Device = "auto",
     colorizer: Any = None,
     saturation: float = 1.0,
+    reference: Any = None,
+    reference_strength: float = 1.0,
 ) -> Iterator[tuple[float, UInt8Array, UInt8Array]]:
     """Colour `n` evenly spaced frames of a video, to judge the result before an hour of work.
 
@@ -182,7 +212,7 @@ def preview(
     source : path
     n : int
         1 or more; if the video has fewer frames, all are coloured.
-    model, device, colorizer, saturation
+    model, device, colorizer, saturation, reference, reference_strength
         As for `colorize_video`.
 
     Yields
@@ -202,14 +232,19 @@ def preview(
             f"the number of preview frames must be an integer of at least 1, got {n!r}"
         )
     check_saturation(saturation)
+    check_strength(reference_strength)
     if not Path(source).is_file():
         raise VideoError(f"{source}: no such file")
     if colorizer is None:
         from ..api import default_colorizer
 
         colorizer = default_colorizer(model, device)
+    steered = {}
+    if reference is not None:
+        prepared = prepare_reference(colorizer, reference, "bgr")
+        steered = {"reference": prepared, "reference_strength": reference_strength}
     for time_s, frame in sample_frames(Path(source), n, use_pyav=has_pyav()):
-        yield time_s, frame, colorizer.colorize(frame, saturation=saturation)
+        yield time_s, frame, colorizer.colorize(frame, saturation=saturation, **steered)
 
 
 def _with_checks(

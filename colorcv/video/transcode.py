@@ -23,6 +23,7 @@ __all__ = [
 
 class _HasLightness(Protocol):
     lightness: Float32Array
+    time_s: float
 
 
 Frame = TypeVar("Frame", bound=_HasLightness)
@@ -69,11 +70,18 @@ class VideoReader(Protocol[Frame_co]):
         """Packets that could not be decoded."""
 
     @property
+    def upright_hw(self) -> tuple[int, int]:
+        """Rows and columns of every frame as it is shown."""
+
+    @property
     def total(self) -> int | None:
         """Expected number of frames, or None if unknown."""
 
     def read(self, on_frame: Callable[[Frame_co], None], on_packet: Callable[[Any], None]) -> None:
         """Call `on_frame` and `on_packet` (of other streams) in file order."""
+
+    def reopen(self) -> VideoReader[Frame_co]:
+        """Return another reader that gives the same frames, from the first one on."""
 
     def close(self) -> None:
         """Close the source."""

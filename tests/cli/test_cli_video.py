@@ -165,3 +165,41 @@ def test_invalid_times(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_codec_names_people_use(codec: str, expected: str) -> None:
     arguments = parser.make_parser().parse_args(["video", "a.mp4", "--codec", codec])
     assert arguments.codec == expected
+
+
+@pytest.mark.usefixtures("workdir")
+def test_hints_and_references(capsys: pytest.CaptureFixture[str]) -> None:
+    red = np.zeros((120, 160, 4), np.uint8)
+    red[30:60, 40:80] = 20, 20, 220, 255
+    cv2.imwrite("strokes.png", red)
+    cv2.imwrite("still.png", np.dstack([red[..., 0], red[..., 1], red[..., 2] // 2 + 90]))
+
+    def redness(*options: str) -> float:
+        assert run("film.mp4", "-o", "out.mp4", "--force", *options) == 0
+        _, frame = cv2.VideoCapture("out.mp4").read()
+        return float((frame[..., 2].astype(float) - frame[..., 0]).mean())
+
+    plain = redness()
+    assert redness("--hints-at", "0.5=strokes.png") > plain + 5
+    assert redness("--hints-at", "0:00.5=60,45,red,9", "--hints-at", "0.5=9,9,#ff0000") > plain + 5
+    assert redness("--reference", "still.png") > plain + 5
+    assert redness("--reference", "still.png", "--reference-strength", "0") == plain
+    capsys.readouterr()
+    for hints, code, message in (
+        (["9=strokes.png"], 2, "hints at 9 s are after the last frame"),
+        (["0=9,9,nocolor"], 2, "nocolor"),
+        (["0=none.png"], 1, "none.png"),
+        (["0=strokes.png", "0=9,9,red"], 2, "into one file of strokes"),
+    ):
+        given = [part for hint in hints for part in ("--hints-at", hint)]
+        assert run("film.mp4", "-o", "new.mp4", *given) == code
+        assert message in capsys.readouterr().err
+        assert not Path("new.mp4").exists()
+    for text in ("strokes.png", "1=", "x=strokes.png"):
+        with pytest.raises(SystemExit):
+            run("film.mp4", "--hints-at", text)
+        assert "expected" in capsys.readouterr().err
+    assert run("film.mp4", "--preview", "2", "--hints-at", "0=9,9,red") == 2
+    make_video(Path("other.mp4"))
+    assert run("film.mp4", "other.mp4", "--hints-at", "0=9,9,red") == 2
+    assert "--hints-at is for one video, got 2" in capsys.readouterr().err

@@ -61,7 +61,7 @@ class OpenCVReader:
         self.path = source if isinstance(source, Path) else None
         self.notes: list[str] = []
         self.damaged = 0
-        self._input_hw = input_hw
+        self._input_hw, self._options = input_hw, options
         self._start = options.start or 0.0
         self._end = math.inf if options.end is None else options.end
         if self.path is not None:
@@ -92,6 +92,16 @@ class OpenCVReader:
         self._first = first
         height, width = first.bgr.shape[:2]
         self.size_wh = width, height
+
+    def reopen(self) -> OpenCVReader:
+        """Return another reader that gives the same frames, from the first one on."""
+        assert self.path is not None  # what is live is read once
+        return OpenCVReader(self.path, self._input_hw, self._options)
+
+    @property
+    def upright_hw(self) -> tuple[int, int]:
+        """Rows and columns of every frame."""
+        return self.size_wh[1], self.size_wh[0]
 
     @property
     def total(self) -> int | None:

@@ -48,7 +48,7 @@ class PyAVFrame:
     lightness : input_hw float32
         L* in 0..100, upright, at the size of the network's input.
     time_s : float
-        Presentation time in seconds.
+        Seconds from the start of the video.
     """
 
     frame: Any
@@ -147,6 +147,18 @@ class PyAVReader:
         bits = 10 if pixel_format.endswith("10le") else 8
         self.luma_format = LumaFormat(bits, self.full_range, self.matrix, self.transfer)
 
+    def reopen(self) -> PyAVReader:
+        """Return another reader that gives the same frames, from the first one on."""
+        reader = PyAVReader(self.path, self._input_hw, self.options)
+        reader.set_output_format(self.output_format)
+        return reader
+
+    @property
+    def upright_hw(self) -> tuple[int, int]:
+        """Rows and columns of every frame as it is shown."""
+        width, height = self.size_wh
+        return (width, height) if self._turns % 2 else (height, width)
+
     @property
     def damaged(self) -> int:
         """Packets that could not be read or decoded."""
@@ -210,7 +222,8 @@ class PyAVReader:
         if self._mirrored:
             lightness = lightness[:, ::-1]
         upright = np.ascontiguousarray(np.rot90(lightness, self._turns))
-        return PyAVFrame(frame, np.clip(upright, 0, 100), float(frame.pts * self.time_base))
+        time_s = frame.pts * self.time_base + self.demuxer.offset_s - self.demuxer.start_s
+        return PyAVFrame(frame, np.clip(upright, 0, 100), float(time_s))
 
     def as_stored(self, upright: Float32Array) -> Float32Array:
         """Return an upright plane, (H, W, ...), in the orientation in which frames are stored."""
