@@ -46,7 +46,7 @@ def verify(model: ModelName | str) -> tuple[FileInfo, ...]:
     Returns
     -------
     tuple of FileInfo
-        One for each file. A wrong or unreadable file is reported there and raises nothing.
+        One for each file. It reports a wrong or unreadable file; no error is raised.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def download(model: ModelName | str = "zhang2016", *, progress: Progress | None 
         A model's name.
     progress : callable, optional
         Called as ``progress(done_bytes, total_bytes, name)`` for each file that is downloaded: at
-        the start and after each piece. `done_bytes` includes what an earlier attempt has left,
-        falls back when a server makes the file start over, and equals `total_bytes` at the end.
+        the start and after each piece. `done_bytes` includes the bytes of earlier attempts,
+        decreases if a server makes the file start over, and equals `total_bytes` at the end.
         While another process downloads the file, `progress` reports that process's progress. An
         exception from `progress` ends the download and is passed on.
 
@@ -214,7 +214,7 @@ def _inspect(model: Model, file: ModelFile, *, rehash: bool) -> FileInfo:
 
 
 def _hash_problem(path: Path, file: ModelFile, *, stamp: bool) -> str:
-    """Hash a file and return what is wrong with it, or an empty string."""
+    """Hash a file and return the problem found, or an empty string."""
     sha256 = sha256_of(path, stamp=stamp)
     if sha256 == file.sha256:
         return ""
@@ -227,7 +227,7 @@ def _hash_problem(path: Path, file: ModelFile, *, stamp: bool) -> str:
 
 
 def _is_cached(model: Model, file: ModelFile) -> bool:
-    """Return True if the right file is in its folder, False if none is, and raise on a wrong one.
+    """Return True if the file is in its folder, False if not; raise if its content is wrong.
 
     The file is hashed only without a valid stamp; a bundled file is judged by its size.
     """

@@ -1,4 +1,4 @@
-"""SHA-256 of model files, stamp files that remember it, and recognition of wrong content."""
+"""SHA-256 of model files, stamp files that store it, and recognition of wrong content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAMP_SUFFIX = ".verified"
 
 
 def describe_content(head: bytes) -> str:
-    """Name what servers send in place of a model, from its first bytes."""
+    """Name content that servers send in place of a model, such as HTML, from its first bytes."""
     if not head:
         return "an empty file"
     kind = sniff(head)
@@ -60,12 +60,12 @@ def write_stamp(path: Path, status: os.stat_result, sha256: str) -> None:
     """Write a file's hash beside it; it is valid while size and modification time stay the same."""
     try:
         _stamp_path(path).write_text(f"{_signature(status)} {sha256}\n", encoding="ascii")
-    except OSError as err:  # in a read-only folder the file is hashed each time
+    except OSError as err:  # without a stamp, the file is hashed at each use
         logger.debug("cannot write the stamp of %s: %s", path, err)
 
 
 def read_stamp(path: Path, status: os.stat_result) -> str | None:
-    """Return the hash in a file's stamp, or None without a valid stamp."""
+    """Return the hash in a file's stamp, or None if it has no valid stamp."""
     try:
         with _stamp_path(path).open("rb") as stream:
             text = stream.read(200).decode("ascii")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # _typing imports NumPy, which this package does without
+if TYPE_CHECKING:  # _typing imports NumPy, which this package does not need
     from .._typing import StrPath
 
 __all__ = ["FileInfo", "ModelFiles", "ModelInfo", "State"]

@@ -90,7 +90,7 @@ MODELS: dict[str, Model] = {
                     "?dl=1",
                     "https://github.com/EnoxSoftware/OpenCVForUnityExampleAssets/releases/download/"
                     "dnn%2FColorizationExample/colorization_release_v2.caffemodel",
-                    # The author's own host: dead or flaky for years, so it comes last.
+                    # The author's own host has been down or unreliable for years, so it comes last.
                     "http://eecs.berkeley.edu/~rich.zhang/projects/2016_colorization/files/demo_v2/"
                     "colorization_release_v2.caffemodel",
                 ),
@@ -113,7 +113,7 @@ MODELS: dict[str, Model] = {
                 sha256="4cb9a54597da49114bea4129261980550f98975f0b7134df108db8c915d9f5cb",
             ),
             bundled=True,
-            # The Huber term of its training makes the network cautious: at factor 1 its results
+            # The Huber term of its loss makes the network cautious: at factor 1 its results
             # have 0.6 of the originals' colourfulness, at 1.4 0.86 (NOTICE.md beside the files).
             default_saturation=1.4,
         ),

@@ -1,4 +1,4 @@
-"""Loading of Caffe colorization networks and their inference with `cv2.dnn`."""
+"""Load Caffe colorization networks and run them with `cv2.dnn`."""
 
 from __future__ import annotations
 

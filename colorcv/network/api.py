@@ -1,4 +1,4 @@
-"""Loading of a network from its Caffe files."""
+"""Load a network from its Caffe files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load(
     prototxt, caffemodel, centers : path
         The network's layers, its weights, and the (313, 2) centres as .npy.
     device : {"auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
-        "auto" is CUDA if OpenCV has it and its answer agrees with the CPU's, else the CPU.
+        "auto" is CUDA if OpenCV has it and its output agrees with the CPU's, else the CPU.
     input_hw : (int, int), optional
         Rows and columns of the lightness, in place of the prototxt's.
     temperature : float, optional
@@ -47,7 +47,7 @@ def load(
     Raises
     ------
     ModelFormatError
-        A file cannot be read or does not hold what it should.
+        A file cannot be read or has invalid content.
     OptionError
         An option is out of its range.
     DeviceError

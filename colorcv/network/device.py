@@ -1,7 +1,7 @@
 """The devices on which this OpenCV can run a network, and why it cannot use the others.
 
-Asked for a device that it does not have, OpenCV warns and uses the CPU, or fails in the first
-forward, depending on its version. So devices are checked here before a network is loaded.
+If a device is not available, OpenCV warns and uses the CPU, or fails in the first `forward`,
+depending on its version. So devices are checked here before a network is loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DeviceInfo:
     name : {"cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
     available : bool
     reason : str
-        Why it is available, or why not and what to do about it.
+        The reason why it is available, or why not and what to do about it.
     """
 
     name: DeviceName
@@ -115,7 +115,7 @@ def _opencl_problem(name: str) -> str | None:
     if not cv2.ocl.useOpenCL():
         return "OpenCL is disabled; call cv2.ocl.setUseOpenCL(True), or use the CPU"
     device = cv2.ocl.Device.getDefault()
-    # The rule is that of OpenCV itself: on other devices it warns and changes the target.
+    # OpenCV has the same rule: on other devices it warns and changes the target.
     if os.environ.get("OPENCV_DNN_OPENCL_ALLOW_ALL_DEVICES", "0").lower() in ("1", "true"):
         supported = True
     elif device.type() != cv2.ocl.Device_TYPE_GPU:

@@ -38,8 +38,8 @@ class Constant:
 
     def array(self) -> AnyArray:
         """Return the values as an array of `shape` and `dtype`."""
-        # Absurdly large weights may overflow in a rewrite; the check of the network's output
-        # catches them.
+        # Extremely large weights may overflow in a rewrite; the check of the network's output
+        # rejects them.
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self.load(), self.dtype).reshape(self.shape)
 
@@ -81,8 +81,8 @@ class Node:
 class Graph:
     """Nodes in topological order, from one input tensor to one output tensor.
 
-    `features` is a tensor between them that is handed out beside the output, if any; rewrites
-    keep the node of this name.
+    `features`, if any, is a tensor between them that can be read too; rewrites keep the node of
+    this name.
     """
 
     input: str
@@ -136,7 +136,7 @@ class GraphBuilder:
     nodes : list of Node
     constants : dict of Constant
     prefix : str
-        Name of the layer at hand. A node or constant with the suffix "x" is named "prefix:x";
+        Name of the current layer. A node or constant with the suffix "x" is named "prefix:x";
         a node with an empty suffix has the prefix as its name.
     """
 

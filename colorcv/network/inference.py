@@ -20,8 +20,8 @@ from .rewrites.head import find_head
 
 __all__ = ["Head", "Network"]
 
-# Largest difference in ab between a device's and the CPU's answer at which "auto" takes the device.
-# Rounding moves the annealed mean by hundredths; a wrong kernel moves it by tens.
+# Largest difference in ab between the outputs of a device and the CPU at which "auto" uses the
+# device. Rounding changes the annealed mean by hundredths, a wrong kernel by tens.
 AUTO_TOLERANCE = 1.0
 _NO_HEAD = (
     "hints, references and suggestions need a network that ends in shares of 313 colours and their "
@@ -33,9 +33,10 @@ logger = logging.getLogger("colorcv")
 
 
 class Head(NamedTuple):
-    """The network's last layers: from features to shares of the 313 colours.
+    """Weights of the network's last layers, from features to ab.
 
-    ``softmax(scale * (kernel @ features + bias))`` are the shares of which ab is the mean.
+    ``softmax(scale * (kernel @ features + bias))`` is the probability of each of the 313 bins, and
+    ab is the mean of `centers` weighted by it.
     """
 
     kernel: Float32Array  # (313, C)
@@ -106,7 +107,7 @@ class Network:
         return ab if np.ndim(lightness) == 3 else ab[0]
 
     def predict_features(self, lightness: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
-        """Predict colour, and hand out the features from which the network tells it.
+        """Predict colour, and return the features that the head computes it from.
 
         Parameters
         ----------
@@ -118,13 +119,13 @@ class Network:
         ab : (h, w, 2) float32
             As `predict_ab` returns it.
         features : (h, w, C) float32
-            The tensor that feeds the layer of the 313 colours, with (h, w) equal to `output_hw`
-            for the models of this package.
+            Input of the layer with the 313 bins, with (h, w) equal to `output_hw` for the models
+            of this package.
 
         Raises
         ------
         ModelFormatError
-            The network does not end in 313 colours and their mean.
+            The network does not end in 313 bins and their mean.
         ImageError, DeviceError
             As for `predict_ab`.
         """
@@ -134,7 +135,8 @@ class Network:
             )
         if self._features is None:
             raise ModelFormatError(_NO_HEAD)
-        # Both from now on: OpenCV 4 allocates the network again where other outputs are asked.
+        # OpenCV 4 allocates the network again when other outputs are requested, so from now on both
+        # are requested every time.
         self._outputs = [self._output, self._features]
         ab, features = self._predict_plane(self._check_lightness(lightness)[0])
         assert features is not None
@@ -142,12 +144,12 @@ class Network:
 
     @cached_property
     def head(self) -> Head:
-        """The last layers' numbers, read from the model's files when first asked for.
+        """Weights of the last layers, read from the model's files on first access.
 
         Raises
         ------
         ModelFormatError
-            The network does not end in 313 colours and their mean.
+            The network does not end in 313 bins and their mean.
         """
         graph = self._read_graph()
         chain = find_head(graph)
@@ -172,10 +174,10 @@ class Network:
         return self._forward(plane)
 
     def _forward(self, plane: Float32Array) -> tuple[Float32Array, Float32Array | None]:
-        """Return ab and, once they have been asked for, the features."""
+        """Return ab and, once `predict_features` has been called, the features."""
         try:
             self._net.setInput((plane - np.float32(50))[None, None])
-            # By name: OpenCV 4 returns the output that it read last, where there are two.
+            # With two outputs, OpenCV 4 returns the last one it read, so they are named.
             if self._outputs:
                 output, *more = self._net.forward(self._outputs)
             else:
@@ -206,7 +208,7 @@ class Network:
         return ab, features
 
     def _select_device(self) -> None:
-        """Use CUDA if it is available and answers as the CPU does, else the CPU."""
+        """Use CUDA if it is available and its output agrees with the CPU's, else the CPU."""
         cuda = next(info for info in devices.devices() if info.name == "cuda")
         if not cuda.available:
             self._fall_back_to_cpu(f"CUDA is not available: {cuda.reason}")
@@ -274,7 +276,7 @@ class Network:
                 f"{array.shape}"
             )
         planes = np.asarray(array, np.float32).reshape(-1, *self.input_hw)
-        # 1 of tolerance, for rounding; NaN fails the comparison too.
+        # Rounding is tolerated up to 1; NaN fails the comparison too.
         if planes.size and not (planes.min() >= -1 and planes.max() <= 101):
             raise ImageError(
                 f"lightness must be between 0 and 100, got {planes.min():g} to {planes.max():g}"

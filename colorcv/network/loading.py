@@ -1,4 +1,4 @@
-"""Loading of a graph into `cv2.dnn`, on a given device."""
+"""Load a graph into `cv2.dnn`, on a given device."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load_net(
             net = _load_from_file(make_graph, classic)
         else:
             net = cv2.dnn.readNetFromONNX(onnx.encode(make_graph(), external=mode == "external"))
-        # OpenCV 5's default engine runs on the CPU anyway, and would write a warning to stderr.
+        # OpenCV 5's default engine always runs on the CPU, and would warn on stderr.
         if device != "cpu" or not hasattr(cv2.dnn, "ENGINE_NEW"):
             net.setPreferableBackend(backend)
             net.setPreferableTarget(target)
@@ -70,18 +70,18 @@ def load_net(
 
 
 def _release_free_memory() -> None:
-    """Return the memory that OpenCV has freed to the system (glibc only).
+    """Return memory that OpenCV has freed to the operating system (glibc only).
 
-    glibc keeps freed blocks of less than 32 MiB for later; after loading zhang2016 on OpenCV 5.0,
-    these are 150 MiB.
+    glibc keeps freed blocks of less than 32 MiB for reuse: 150 MiB after zhang2016 is loaded on
+    OpenCV 5.0.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another system or C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _load_from_file(make_graph: Callable[[], Graph], classic: bool) -> cv2.dnn.Net:
-    # OpenCV 5.0's default engine supports the CPU only, and tells so by a warning alone. Its
-    # classic engine, which supports the other devices, can be chosen for ONNX files only.
+    # OpenCV 5.0's default engine supports the CPU only, and merely warns about other devices. Its
+    # classic engine supports them, and can be chosen for ONNX files but not for buffers.
     dnn: Any = cv2.dnn  # OpenCV 4's stubs have no engines
     options = {"engine": dnn.ENGINE_CLASSIC} if classic else {}
     path = ""

@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_PROFILE", "PROFILES", "Profile", "ProfileRow", "select_profi
 
 Rewrite = Callable[[Graph], Graph]
 
-# OpenCV's time to read a graph grows with the square of its nodes; zhang2016 becomes 1062 nodes.
+# OpenCV's time to read a graph grows with the square of its nodes; zhang2016, rewritten, has 1062.
 MAX_NODES = 4000
 
 
@@ -75,7 +75,7 @@ def prefers_winograd(node: Node, channels: int) -> bool:
     """Return True if a layer is faster as matrix products than as OpenCV 5.0's convolution.
 
     With few input channels, the tile transforms cost more than the products save. With a limit of
-    64 in place of 96, the network would gain 3 % and take 25 MB more.
+    64 in place of 96, the network would take 3 % less time and 25 MB more memory.
     """
     if node.op == "ConvTranspose":
         return True
@@ -84,15 +84,15 @@ def prefers_winograd(node: Node, channels: int) -> bool:
 
 DEFAULT_PROFILE = Profile()
 PROFILES = (
-    # Takes half the time of the plain graph, because OpenCV 4's own Winograd convolution takes
-    # undilated layers only. The Gemm head saves lite a seventh of its time and zhang2016 nothing.
+    # Half the time of the plain graph, because OpenCV 4's own Winograd convolution is for undilated
+    # layers only. The Gemm head saves lite a seventh of its time and zhang2016 nothing.
     ProfileRow(
         (4, 10),
         (4, 14),
         fast=Profile((space_to_batch_tiled, head_to_gemm)),
         low_memory=Profile(load_mode="file", opencv_winograd=False),
     ),
-    # Takes two fifths of the time of the plain graph on the default engine, which has no Winograd.
+    # Two fifths of the time of the plain graph, because the default engine has no Winograd.
     ProfileRow(
         (5, 0),
         (5, 0),

@@ -51,9 +51,9 @@ class Field(NamedTuple):
     kind : int
         Its wire type.
     value : int
-        Of a varint, its value; of a run of fixed-width values, the bytes of each one's tag.
+        For a varint, its value; for a run of fixed-width values, the bytes of each one's tag.
     span : Span
-        Its content; of a run of fixed-width values, the whole run with its tags.
+        Its content; for a run of fixed-width values, the whole run with its tags.
     """
 
     number: int
@@ -182,7 +182,7 @@ class Reader:
             return after_tag + width
         pattern = np.frombuffer(self.data, np.uint8, after_tag - start, start)
         done = 1
-        # Blocks grow from 64 values, so that a file of many short runs costs little for each.
+        # Blocks grow from 64 values, so that each of many short runs costs little.
         block_size = 64
         while done < count:
             block = min(count - done, block_size)

@@ -1,1 +1,1 @@
-"""Downloading of model files: mirrors, retries, resuming, locks."""
+"""Download model files: mirrors, retries, resuming, locks."""

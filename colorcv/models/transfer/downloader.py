@@ -96,7 +96,7 @@ def _download_file(
 
 
 def _unavailable(model: Model, reason: str, *advice: str, received: int = 0) -> DownloadError:
-    """Build the error that gives the reason, what is missing, and every way to get the model."""
+    """Build the error: the reason, the missing files, and every way to get the model."""
     folder = model_folder(model)
     missing = [file for file in model.files if not os.path.lexists(folder / file.name)]
     ways = [*advice, _BY_HAND, _USE_LITE]
@@ -112,7 +112,7 @@ def _unavailable(model: Model, reason: str, *advice: str, received: int = 0) -> 
 
 
 def _source(folder: Path, file: ModelFile) -> str:
-    """Say where to get a file from: the parent folder, an easy mistake, or its first URL."""
+    """Return a hint where to get a file: its first URL, or the parent folder if it is there."""
     if (folder.parent / file.name).is_file():
         return f" is in {folder.parent}: move it into the folder {folder.name}"
     return f" from {file.urls[0]}" if file.urls else ""
@@ -147,7 +147,7 @@ def _check_space(model: Model, missing: list[ModelFile]) -> None:
 
 
 def _other_progress(folder: Path, missing: list[ModelFile], progress: Progress | None) -> int:
-    """Report the progress of the process that downloads now; return its bytes so far."""
+    """Report the progress of the process that is downloading; return its bytes so far."""
     received = 0
     for file in missing:
         if (folder / file.name).exists():

@@ -2,7 +2,7 @@
 
 requests alone cannot give that limit: a socket's read timeout starts again with every byte, and the
 lookup of a host name has none, so a server that sends its headers byte by byte could hold the
-caller for days. Here the request runs in a thread of its own, and the caller waits for a queue.
+caller for days. Here the request runs in its own thread, and the caller waits on a queue.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["HTTPStream", "TransferError", "redact_url"]
 logger = logging.getLogger("colorcv")
 
 CONNECT_TIMEOUT_S = 10.0
-STALL_TIMEOUT_S = 30.0  # without a byte
-NOTICE_AFTER_S = 5.0  # without a byte, before the wait is logged
+STALL_TIMEOUT_S = 30.0  # seconds without a byte, after which a request fails
+NOTICE_AFTER_S = 5.0  # seconds without a byte, after which the wait is logged
 MAX_REDIRECTS = 8
 CHUNK_BYTES = 1 << 16
-_POLL_INTERVAL_S = 0.5  # Windows handles Ctrl-C only between the waits for a queue
+_POLL_INTERVAL_S = 0.5  # Windows handles Ctrl-C only between waits on a queue
 
-# ValueError: requests passes some malformed URLs on as such (UnicodeError is a ValueError).
+# requests raises a plain ValueError for some malformed URLs (UnicodeError is a ValueError).
 _NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -62,7 +62,7 @@ class TransferError(Exception):
 
 
 class HTTPStream:
-    """A GET request in a background thread, whose response and body arrive through a queue.
+    """A GET request in a background thread, which passes on response and body through a queue.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class HTTPStream:
         self._closed = threading.Event()
 
     def __enter__(self) -> HTTPStream:
-        # A daemon thread, so that a server that hangs does not keep the interpreter from exiting.
+        # A daemon thread, so that the interpreter can exit while a server hangs.
         threading.Thread(target=self._run, name="colorcv-download", daemon=True).start()
         return self
 
@@ -115,7 +115,7 @@ class HTTPStream:
         if isinstance(item, TransferError):
             raise item
         if isinstance(item, _NETWORK_ERRORS):
-            # A malformed URL or an invalid certificate will be the same at the next attempt.
+            # A malformed URL or an invalid certificate would fail again.
             retryable = not isinstance(item, (ValueError, requests.exceptions.SSLError))
             idle_s = time.monotonic() - start
             raise TransferError(_root_cause(item), retryable=retryable, idle_s=idle_s) from item
@@ -167,7 +167,7 @@ class HTTPStream:
 
     def _open(self) -> requests.Response:
         url = self._url
-        # Longer than the caller's own limit, which gives the better message: this one only lets the
+        # The caller's own limit gives the better message, so this one is longer; it only lets the
         # thread end.
         read_timeout_s = self._timeout_s + 5.0
         for _ in range(MAX_REDIRECTS + 1):

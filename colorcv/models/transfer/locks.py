@@ -1,4 +1,4 @@
-"""File locks, which the operating system releases when their process dies.
+"""File locks, which the operating system releases when the process that holds them dies.
 
 They belong to the open file and not to the process, so they also exclude other threads.
 """
@@ -20,10 +20,10 @@ logger = logging.getLogger("colorcv")
 
 LOCK_NAME = ".lock"
 POLL_INTERVAL_S = 0.1
-# Longer than a running download usually goes without a byte: http.STALL_TIMEOUT_S and the longest
-# pause between attempts.
+# Seconds without progress. A running download rarely goes as long without a byte: the limits are
+# http.STALL_TIMEOUT_S and the longest pause between attempts.
 LOCK_TIMEOUT_S = 100.0
-NOTICE_AFTER_S = 5.0  # without progress, before the wait is logged
+NOTICE_AFTER_S = 5.0  # seconds without progress, after which the wait is logged
 
 if sys.platform == "win32":
     import msvcrt

@@ -28,12 +28,12 @@ _now = time.monotonic
 
 
 class AllMirrorsFailed(Exception):
-    """No URL gave the file.
+    """The file could not be downloaded from any URL.
 
     Attributes
     ----------
     reasons : tuple of (str, str)
-        Each URL, without credentials, and the reason of its last failure.
+        Each URL, without credentials, and the reason for its last failure.
     """
 
     def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
@@ -47,8 +47,8 @@ class _Mirror:
 
     url: str
     tries: int = 0
-    failures: int = 0  # since it last gave MIN_PROGRESS of the file
-    idle_s: float = 0.0  # seconds without data, likewise
+    failures: int = 0  # since an attempt last added MIN_PROGRESS of the file
+    idle_s: float = 0.0  # seconds without data since then
     ready_at: float = 0.0
     without_range: bool = False
     reason: str = ""
@@ -69,7 +69,8 @@ class _Mirror:
         limit_s = 0.9 * http.STALL_TIMEOUT_S
         has_time = self.idle_s < limit_s
         self.exhausted = not (error.retryable and has_time and self.failures < MAX_TRIES)
-        # After a stall another URL goes first; after a cut connection this one resumes at once.
+        # After a stall, another URL is tried first; after a cut connection, this one resumes at
+        # once.
         power = max(self.failures, int(error.idle_s >= limit_s))
         backoff = BACKOFF_S * 2 ** (power - 1) if power else 0.0
         self.ready_at = _now() + max(min(backoff, MAX_BACKOFF_S), error.retry_after_s)
@@ -85,9 +86,9 @@ def fetch(
 ) -> None:
     """Download a file until `partial` has its size and hash.
 
-    The URLs are tried in order, and each resumes where the last one stopped. When all URLs that
-    may be retried have failed, the one that may be retried first is waited for. A URL that sends
-    no data for `http.STALL_TIMEOUT_S` seconds, summed over its attempts, is not retried.
+    The URLs are tried in order, and each resumes where the last one stopped. If all have failed,
+    `fetch` waits until the first of them may be retried. A URL that sends no data for
+    `http.STALL_TIMEOUT_S` seconds, summed over its attempts, is not retried.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def fetch(
     Raises
     ------
     AllMirrorsFailed
-        No URL gave the file. `partial` keeps what can be resumed.
+        Every URL has failed for good. `partial` keeps the bytes that can be resumed.
     DiskError
         The partial file cannot be written.
     """
@@ -112,7 +113,7 @@ def fetch(
         partial.truncate(0)
     mirrors = [_Mirror(url) for url in urls]
     max_size = partial.size
-    if progress is not None:  # a progress bar shows the file while the first URL is connected to
+    if progress is not None:  # show the file in a progress bar before the first response
         progress(partial.size, file.size, file.name)
     while usable := [mirror for mirror in mirrors if not mirror.exhausted]:
         now = _now()
@@ -177,7 +178,7 @@ def _attempt(
     if not _is_complete(partial, file):
         sha256 = partial.sha256
         partial.truncate(0)
-        # If the start came from elsewhere, the wrong bytes may not be this URL's.
+        # The start may come from another URL, and the wrong bytes with it.
         resumed = start > 0
         raise AttemptError(
             f"wrong content: expected sha256 {file.sha256}, got {sha256}",

@@ -1,4 +1,4 @@
-"""Partial files: what an interrupted download keeps for the next one.
+"""Partial files, in which an interrupted download is kept for the next one.
 
 Each process writes to a partial file of its own, ``<name>.<start of sha256>.<pid>-<token>.part``,
 and holds a lock on it. A process adopts the partial file of a dead one by locking and renaming it,
@@ -23,7 +23,7 @@ from .locks import lock, unlock
 
 __all__ = ["DiskError", "PartialFile", "disk_errors", "partial_size", "remove_stale"]
 
-# On file systems without locks, a partial file that was not written for so long is stale.
+# Seconds. On file systems without locks, a partial file not written to for so long is stale.
 STALE_AFTER_S = 3600.0
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)  # O_BINARY exists on Windows only
 
@@ -34,7 +34,7 @@ class DiskError(Exception):
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn each OSError into a `DiskError`, to tell it from those of network and callbacks."""
+    """Turn each OSError into a `DiskError`, to distinguish it from network and callback errors."""
     try:
         yield
     except OSError as err:
@@ -42,7 +42,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 class PartialFile:
-    """The part of a file that has been received, and its hash; create it with `open`."""
+    """The received part of a file and its hash; create it with `open`."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class PartialFile:
         Returns
         -------
         os.stat_result
-            The status before the rename, when no other process could have replaced the file.
+            The status before the rename, while no other process can replace the file.
         """
         assert self._fd is not None
         with disk_errors(target):
@@ -187,12 +187,12 @@ def _try_lock_stale(path: Path) -> int | None:
     try:
         locked = lock(fd)
         status = path.lstat()
-        # Before we had the lock, its process may have committed it or another one adopted it.
+        # Before the lock was taken, its process may have committed it, or another adopted it.
         owned = locked is not False and os.path.samestat(os.fstat(fd), status)
         if owned and locked is None:
             owned = time.time() - status.st_mtime > STALE_AFTER_S
             if owned:
-                os.utime(path)  # so that no other process takes the renamed file for stale
+                os.utime(path)  # so that other processes do not consider the renamed file stale
         if owned:
             return fd
     except OSError:

@@ -40,9 +40,9 @@ class AttemptError(Exception):
     retryable : bool
         True if another attempt may succeed.
     retry_after_s : float
-        Seconds to wait before it, as the server demands.
+        Seconds to wait before the next attempt, as the server demands.
     without_range : bool
-        True if it must ask for the whole file.
+        True if the next attempt must request the whole file.
     idle_s : float
         Seconds without data before the failure.
     """
@@ -72,7 +72,7 @@ def check_response(
     Raises
     ------
     AttemptError
-        Any other response. Its body is read as far as needed to name its content.
+        Any other response. Enough of its body is read to name its content.
     """
     status = response.status_code
     if status == 206:
@@ -130,7 +130,7 @@ def save_body(
     if partial.size < file.size:
         received = f"{partial.size:,} of {file.size:,} bytes"
         if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            # The last chunk has arrived, so nothing was cut off: this is another file.
+            # The last chunk has arrived, so the body is not truncated: it is another file.
             partial.truncate(start)
             raise AttemptError(f"got only {received}")
         raise AttemptError(f"the server closed the connection after {received}", retryable=True)
@@ -178,7 +178,7 @@ def _continues_at(content_range: str, start: int, size: int) -> bool:
 def _parse_retry_after(header: str | None) -> float:
     """Return the seconds of a Retry-After header, capped; 0 if it is missing or malformed."""
     try:
-        # Cut to 40 characters, because Python's int() refuses a number of thousands of digits.
+        # Python's int() raises an error for thousands of digits, so 40 characters are parsed.
         seconds = Retry().parse_retry_after((header or "")[:40])
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0

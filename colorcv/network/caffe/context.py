@@ -18,8 +18,8 @@ from .prototxt import Message
 __all__ = ["FLOAT_MAX", "MAX_LAYERS", "ImportContext", "LayerSpec"]
 
 MAX_LAYERS = 1000
-# Elements of all tensors of one run (zhang2016 has 30 million): the limit for files by themselves,
-# and the limit if the caller gives an input size.
+# Limits on the elements of all tensors of one run (zhang2016 has 30 million): with the input size
+# from the prototxt, and with one that the caller gives.
 MAX_ELEMENTS, MAX_REQUESTED_ELEMENTS = 1 << 26, 1 << 30
 FLOAT_MAX = float(np.finfo(np.float32).max)
 

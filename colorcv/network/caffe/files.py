@@ -1,4 +1,4 @@
-"""Opening of model files, with an error for every file that is not a model."""
+"""Open and map model files, with an error for every file that is not a model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def map_file(path: Path, role: str) -> mmap.mmap:
 
 
 def _open(path: Path, role: str) -> tuple[int, int]:
-    """Open a regular file that is not empty, and return its descriptor and size in bytes."""
+    """Open a regular, non-empty file and return its descriptor and size in bytes."""
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         descriptor = os.open(
@@ -69,7 +69,7 @@ def _open(path: Path, role: str) -> tuple[int, int]:
 
 
 def _reason(err: OSError | ValueError) -> str:
-    """Return the system's message, without the path that stands before it already."""
+    """Return the system's message without the path, which the error names already."""
     return getattr(err, "strerror", None) or str(err)
 
 

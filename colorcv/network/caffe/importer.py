@@ -1,7 +1,7 @@
 """Import of a Caffe network: prototxt and blobs to a checked graph.
 
-Everything that is passed to OpenCV is checked here, so that a wrong file is a `ModelFormatError`
-that names the layer, and never a crash in native code.
+Everything passed to OpenCV is checked here, so that a wrong file raises a `ModelFormatError` that
+names the layer, and never crashes native code.
 """
 
 from __future__ import annotations

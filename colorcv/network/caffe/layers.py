@@ -63,12 +63,12 @@ def _convolution(context: ImportContext, spec: LayerSpec) -> None:
             f"{params.location}: pad must be smaller than the kernel {extent}, got {pad}"
         )
     if group == channels > 1 and dilation != (1, 1):
-        # OpenCV 4 gives wrong answers if the pad is not equal to the dilation.
+        # OpenCV 4 computes a wrong output if the pad is not equal to the dilation.
         raise ModelFormatError(
             f"{params.location}: dilated depthwise convolutions are not supported"
         )
     if is_deconvolution and (dilation != (1, 1) or group != 1):
-        # OpenCV ignores the dilation without a warning, and OpenCV 4 gets groups wrong.
+        # OpenCV ignores the dilation without a warning, and OpenCV 4 computes groups wrongly.
         raise ModelFormatError(
             f"{params.location}: deconvolutions with dilation or groups are not supported"
         )

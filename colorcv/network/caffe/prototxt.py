@@ -18,7 +18,7 @@ __all__ = ["Message", "Value", "parse", "read"]
 
 MAX_BYTES = 1 << 18  # zhang2016's prototxt has 10 thousand bytes and 2 thousand tokens
 MAX_TOKENS = 50_000
-MAX_NAME = 200  # characters of a field's name, which is copied into its messages' `location`
+MAX_NAME = 200  # characters of a field's name; the `location` of its messages holds a copy
 MAX_DEPTH = 32
 MAX_NUMBER = 64  # characters of one number
 
@@ -70,7 +70,7 @@ class Message:
         return found[0] if found else Message(f"{self.location}, {name}")
 
     def string(self, name: str, default: str | None = None) -> str:
-        """Return the one string of a field; an error if it is absent without a default."""
+        """Return the one string of a field; raise if it is absent and has no default."""
         found = self.strings(name)
         self._check_single(name, len(found))
         if not found and default is None:
@@ -78,7 +78,7 @@ class Message:
         return found[0] if found else str(default)
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """Return the one integer of a field; an error if it is absent without a default."""
+        """Return the one integer of a field; raise if it is absent and has no default."""
         found = self.integers(name)
         self._check_single(name, len(found))
         if not found and default is None:

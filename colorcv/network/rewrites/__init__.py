@@ -1,1 +1,1 @@
-"""Rewrites of the graph that give the same answers in less time on a given OpenCV version."""
+"""Rewrites of the graph with the same output in less time on a given OpenCV version."""

@@ -1,8 +1,8 @@
 """Rewrites of runs of dilated 3x3 convolutions as undilated ones, by space to batch.
 
 With dilation d, a pixel is combined only with pixels whose row and column differ by multiples of d.
-So a plane is d*d independent planes, its phases, and on each the convolution is an undilated one,
-for which OpenCV is faster. A run of such layers is converted to phases once, and back once.
+So a plane splits into d*d independent planes, its phases. On each of them the convolution is
+undilated, which is faster on OpenCV. A run of such layers is converted to phases and back once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .winograd import lower_to_winograd
 
 __all__ = ["space_to_batch_tiled", "space_to_batch_winograd"]
 
-# Layers with a larger dilation stay as they are: nodes grow with it, and networks use 2.
+# The number of nodes grows with the dilation, and networks use 2, so layers with a larger dilation
+# than this are not rewritten.
 MAX_DILATION = 4
 
 
@@ -48,8 +49,8 @@ class _Layout:
 def space_to_batch_tiled(graph: Graph) -> Graph:
     """Place the phases side by side in one plane, with a row and a column of zeros after each.
 
-    The zero padding keeps the phases apart. A layer writes to it, so it is set to zero again before
-    the next layer.
+    The zeros are the padding of the phases. Each layer overwrites them, so they are set to zero
+    again before the next layer.
     """
     return _rewrite(graph, _Layout(_to_tiled, _convolve_tiled, _from_tiled, _tiled_shape))
 
@@ -125,15 +126,15 @@ def _dilation(node: Node) -> int:
 
 
 def _is_pointwise(node: Node, graph: Graph) -> bool:
-    """Return True if a node treats all pixels of a channel alike and reads one tensor only."""
+    """Return True if a node applies the same function to all pixels and reads one tensor only."""
     return node.op in ("Relu", "BatchNormalization", "Mul", "Add") and all(
         name in graph.constants and graph.constants[name].shape[2:] in ((), (1, 1))
         for name in node.inputs[1:]
     )
 
 
-# Rows are reordered by Slice and Concat, columns by a Transpose of the last two axes: together 0.4
-# ms on OpenCV 4.14, where one Transpose of five axes takes 3.7 ms.
+# On OpenCV 4.14 one Transpose of five axes takes 3.7 ms. Slice and Concat of rows and a Transpose
+# of the last two axes for columns take 0.4 ms together, so they are used instead.
 
 
 def _to_tiled(builder: GraphBuilder, name: str, shape: Shape, dilation: int) -> str:

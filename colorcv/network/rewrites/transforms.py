@@ -1,4 +1,4 @@
-"""Winograd transforms: minimal filtering in one dimension, and which one fits a layer.
+"""Winograd transforms: minimal filtering in one dimension, and their choice for a layer.
 
 Winograd's minimal filtering (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
 2015), derived as Toom-Cook interpolation.
@@ -17,8 +17,9 @@ __all__ = ["TRANSFORMS", "WinogradTransform", "select_transform", "toom_cook"]
 Matrix = npt.NDArray[np.float64]
 
 # Default of `max_products`. Transforms with more products multiply larger matrices and have smaller
-# kernels. With 1.5 in place of 1, zhang2016 on OpenCV 5.0 takes 5 to 10 % more time, 165 MiB less
-# while loading and 190 while running; with 2, 15 to 20 % more time, and 230 and 240 MiB less.
+# kernels. On OpenCV 5.0, zhang2016 with 1.5 takes 5 to 10 % more time than with 1, but 165 MiB less
+# while loading and 190 MiB less while running; with 2, 15 to 20 % more time, and 230 and 240 MiB
+# less.
 MAX_PRODUCTS = 1.5
 
 
@@ -85,7 +86,7 @@ def _stride_1(outputs: int, points: tuple[float, ...]) -> WinogradTransform:
 
 
 def _stride_2() -> WinogradTransform:
-    """Return the transform for stride 2: even rows of a tile meet two taps, odd rows one.
+    """Return the transform for stride 2: even rows of a tile have two taps, odd rows one.
 
     Output y takes rows 2y-1, 2y, 2y+1, which in the tile are 2y, 2y+1, 2y+2.
     """

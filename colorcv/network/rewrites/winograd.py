@@ -75,8 +75,8 @@ def lower_to_winograd(
         The convolution or deconvolution.
     transform : WinogradTransform
     source : str
-        The input, (1, C, planes * H, W): `planes` images above one another, which are convolved
-        independently.
+        The input, (1, C, planes * H, W): `planes` vertically stacked images, each convolved by
+        itself.
     shape : (C, H, W)
         Shape of one image.
     planes : int
@@ -138,7 +138,7 @@ def _products(
         (1, channels * planes, height + 1 + pad_h, width + 1 + pad_w),
         mode="constant",
     )
-    # Rows first, then columns: with 6 and 6 slices in place of 36, fewer tensors exist at a time.
+    # Slicing rows, then columns, makes 6 + 6 slices rather than 36, so fewer tensors exist at once.
     side, step = transform.tile_in, transform.tile_step
     slice_shape = (1, channels * planes, rows, width + 1 + pad_w)
     slices = [builder.slice_2d(f"rows{i}", x, slice_shape, (i, 0), (step, 1)) for i in range(side)]
@@ -150,8 +150,8 @@ def _products(
     shape_of_tiles = (side, side * channels * planes, rows, columns)
     x = builder.add_node("Concat", "tiles", slices, shape_of_tiles, axis=1)
     x = builder.reshape("flat", x, (1, side * side, channels * tiles))
-    # The first axis, of length 1, matters: OpenCV 5.0 keeps a copy of the input of each MatMul of
-    # two-dimensional tensors, 160 MiB in all for zhang2016.
+    # OpenCV 5.0 keeps a copy of the input of each MatMul of two-dimensional tensors, 160 MiB in all
+    # for zhang2016, so the tensors have a first axis of length 1.
     matrix = builder.add_constant(
         "input_transform", constant(np.kron(transform.input_transform, transform.input_transform))
     )
@@ -191,8 +191,8 @@ def _kernels(
 ) -> str:
     """Transform a layer's kernels: (elements of a tile, outputs, channels).
 
-    They are transformed by nodes on constants, which OpenCV 5 evaluates once, after it has released
-    the ONNX. So kernels of four times the size are neither written nor parsed.
+    Nodes on constants transform them. OpenCV 5 evaluates these once, after it has released the
+    ONNX, so the transformed kernels, four times as large, are neither written nor parsed.
     """
     elements, taps = (side**2 for side in transform.kernel_transform.shape)
     is_transposed = node.op == "ConvTranspose"
