@@ -33,7 +33,9 @@ def mean_chroma(image: np.ndarray) -> float:
     return float(np.ptp(image.astype(np.int16), axis=2).mean())
 
 
-def send(page: Any, path: Path, *, by: str = "drop", kind: str = "image/jpeg") -> None:
+def send(
+    page: Any, path: Path, *, by: str = "drop", to: str = "#drop", kind: str = "image/jpeg"
+) -> None:
     """Drop or paste a file, with the events that a browser makes of it."""
     transfer = page.evaluate_handle(
         """([name, kind, data]) => {
@@ -45,7 +47,7 @@ def send(page: Any, path: Path, *, by: str = "drop", kind: str = "image/jpeg") -
         [path.name, kind, base64.b64encode(path.read_bytes()).decode()],
     )
     if by == "drop":
-        page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+        page.dispatch_event(to, "drop", {"dataTransfer": transfer})
     else:
         page.evaluate(
             """(data) => document.dispatchEvent(

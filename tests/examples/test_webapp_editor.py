@@ -111,6 +111,92 @@ def test_point_by_keyboard_shows_suggested_colours(page: Any, server: str) -> No
     assert page.is_enabled("#redo")
 
 
+def test_quick_stroke_has_no_gaps(page: Any, server: str) -> None:
+    """A quick hand sends two events only; one that presses another button paints nothing."""
+    open_editor(page, server)
+    page.click("[data-tool=brush]")
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60)
+    page.mouse.down(button="right")
+    page.mouse.up(button="right")
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 60, steps=1)
+    page.mouse.up()
+    (stroke,) = page.evaluate("current.edits.strokes")
+    points = np.array(stroke["points"])
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    assert steps.max() < 2 * stroke["radius"]
+    assert np.ptp(points[:, 0]) == pytest.approx(0.6 * 1200, rel=0.01)
+    preview(page, server)
+
+
+def test_saved_hints_give_the_same_download_in_a_new_visit(
+    page: Any, server: str, tmp_path: Path
+) -> None:
+    def download(button: str, name: str) -> bytes:
+        preview(page, server)
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    open_editor(page, server)
+    guess = download("#download", "guess.jpg")
+    page.click("[data-tool=brush]")
+    page.fill("#color", RED)
+    stroke(page, SKY)
+    page.fill("#saturation", "1.3")
+    edited = download("#download", "edited.jpg")
+    download("#save-hints", "saved.json")
+    open_editor(page, server)
+    page.fill("#saturation", "1")
+    assert download("#download", "again.jpg") == guess
+    page.set_input_files("#load-hints", tmp_path / "saved.json")
+    page.wait_for_function("() => current.edits.strokes.length && !current.sending")
+    assert download("#download", "loaded.jpg") == edited != guess
+    assert page.inner_text("#factor") == "1.3"
+
+    before = page.evaluate("current.edits.strokes")
+    for change in ({"width": 100}, {"strokes": None}, {"strokes": [before[0] | {"color": "red"}]}):
+        wrong = json.loads((tmp_path / "saved.json").read_text("utf-8")) | change
+        (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
+        page.set_input_files("#load-hints", tmp_path / "wrong.json")
+        page.wait_for_selector("#error:not([hidden])")
+        assert "wrong.json: not the hints" in page.inner_text("#error")
+        assert page.evaluate("current.edits.strokes") == before
+        page.evaluate("complain('')")
+
+
+def test_finger_picks_a_suggested_colour_and_paints(browser: Any, server: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    page = context.new_page()
+    page.goto(server)
+    page.set_input_files("#photo", PHOTO)
+    wait_for_preview(page, "1")
+    page.tap("#edit")
+    canvas = page.locator("#canvas")
+    canvas.scroll_into_view_if_needed()
+    top = canvas.bounding_box()["y"]
+    canvas.tap()
+    page.locator(".swatch").nth(1).tap()
+    assert canvas.bounding_box()["y"] == top  # the photo stays below the finger
+    page.tap("[data-tool=brush]")
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 8
+    touch = context.new_cdp_session(page)
+    for kind, places in (("Start", [0]), ("Move", [30]), ("Move", [60]), ("End", [])):
+        points = [{"x": x + dx, "y": y} for dx in places]
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    page.wait_for_function("() => current.edits.strokes.length === 2 && !current.sending")
+    point, line = page.evaluate("current.edits.strokes")
+    assert len(point["points"]) == 1 < len(line["points"])
+    assert line["color"] == point["color"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
 def test_colours_of_another_photo(
     page: Any,
     server: str,
@@ -121,8 +207,10 @@ def test_colours_of_another_photo(
     rng = np.random.default_rng(0)
     colors = cv2.applyColorMap(cv2.resize(rng.integers(0, 256, (6, 6), np.uint8), (300, 300)), 2)
     cv2.imwrite(str(tmp_path / "colors.png"), colors)
-    page.set_input_files("#reference", tmp_path / "colors.png")
+    send(page, tmp_path / "colors.png", to="#other", kind="image/png")
     page.wait_for_selector("#no-reference:not([hidden])")
+    assert page.inner_text("#no-reference") == "Without colors.png"
+    assert page.is_hidden("#photos")  # no second photo to be coloured
     assert np.abs(preview(page, server) - guess).max() > 2
     page.click("#no-reference")
     page.wait_for_selector("#no-reference", state="hidden")

@@ -4,7 +4,15 @@
 // It uses $, answer, changed, complain, current, explained, request and say of page.js.
 
 const canvas = $("canvas");
-const editor = { on: false, tool: "point", cross: null, stroke: null, sending: false, again: false };
+const editor = {
+  on: false,
+  tool: "point",
+  cross: null, // where the arrow keys are
+  pointer: null, // where the mouse is
+  stroke: null,
+  sending: false,
+  again: false,
+};
 
 const edits = () => (current.edits ??= { strokes: [], done: [], undone: [], chosen: null });
 
@@ -22,6 +30,7 @@ function setTool(tool) {
   editor.tool = tool;
   for (const button of document.querySelectorAll("[data-tool]"))
     button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  paint();
 }
 
 // Positions are pixels of the photo; a brush's size is in pixels of the screen.
@@ -67,17 +76,20 @@ async function sendHints() {
       const hints = photo.edits.strokes.flatMap(({ points, color, radius }) =>
         points.map(([x, y]) => ({ x, y, color, radius }))
       );
+      photo.sending = true; // a preview that comes now is an old one
       $("pair").classList.add("stale");
       const response = await fetch(`photos/${photo.id}/hints`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ hints }),
       });
+      photo.sending = false;
       if (!response.ok) await answer(response);
       complain("");
       changed(photo);
     } while (editor.again);
   } catch (err) {
+    for (const photo of photos) photo.sending = false;
     $("pair").classList.remove("stale");
     complain(explained(err));
   } finally {
@@ -101,7 +113,7 @@ async function suggest([x, y]) {
         button.style.background = color;
         button.title = `${color}, ${percent} %`;
         button.setAttribute("aria-label", `Colour ${color}, ${percent} percent probable`);
-        button.addEventListener("click", () => setPoint(color));
+        button.addEventListener("click", () => choose(color));
         return button;
       })
     );
@@ -110,10 +122,11 @@ async function suggest([x, y]) {
   }
 }
 
-function setPoint(color) {
-  const own = edits();
-  if (!own.chosen) return;
+// The brush only takes the colour; otherwise it goes to the place that was pointed at.
+function choose(color) {
   $("color").value = color;
+  const own = edits();
+  if (editor.tool === "brush" || !own.chosen) return;
   const [x, y] = own.chosen;
   const isHere = (stroke) => stroke.points.length === 1 && stroke.points[0].join() === `${x},${y}`;
   const point = { points: [[x, y]], color, radius: radius() / 2 };
@@ -130,13 +143,22 @@ function erase([x, y]) {
 }
 
 function use(position) {
-  editor.cross = position;
   if (editor.tool === "point") suggest(position);
   else if (editor.tool === "eraser") erase(position);
   else change([...edits().strokes, { points: [position], color: $("color").value, radius: radius() }]);
 }
 
+// A quick hand sends few events: the way between two of them is filled in.
+function extend(stroke, [x, y]) {
+  const [lastX, lastY] = stroke.points[stroke.points.length - 1];
+  const spacing = Math.max(stroke.radius, Math.max(current.width, current.height) / 250);
+  const count = Math.floor(Math.hypot(x - lastX, y - lastY) / spacing);
+  for (let i = 1; i <= count; i++)
+    stroke.points.push([lastX + ((x - lastX) * i) / count, lastY + ((y - lastY) * i) / count]);
+}
+
 canvas.addEventListener("pointerdown", (event) => {
+  if (event.button || !event.isPrimary) return; // another button, a second finger
   canvas.setPointerCapture(event.pointerId);
   const position = positionOf(event);
   editor.cross = null;
@@ -145,17 +167,20 @@ canvas.addEventListener("pointerdown", (event) => {
   paint();
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (editor.tool === "eraser" && event.buttons) erase(positionOf(event));
-  const { stroke } = editor;
-  if (!stroke) return;
-  const [x, y] = positionOf(event);
-  const [lastX, lastY] = stroke.points[stroke.points.length - 1];
-  if (Math.hypot(x - lastX, y - lastY) >= stroke.radius / 2) stroke.points.push([x, y]);
+  if (!event.isPrimary) return;
+  const position = positionOf(event);
+  if (editor.tool === "eraser" && event.buttons) erase(position);
+  if (editor.stroke) extend(editor.stroke, position);
+  editor.pointer = event.pointerType === "touch" ? null : position;
   paint();
 });
-canvas.addEventListener("pointerup", () => {
-  if (editor.stroke) change([...edits().strokes, editor.stroke]);
-  editor.stroke = null;
+canvas.addEventListener("pointerleave", () => {
+  editor.pointer = null;
+  paint();
+});
+canvas.addEventListener("pointerup", (event) => {
+  if (editor.stroke && event.isPrimary) change([...edits().strokes, editor.stroke]);
+  if (event.isPrimary) editor.stroke = null;
 });
 canvas.addEventListener("pointercancel", () => {
   editor.stroke = null;
@@ -196,33 +221,50 @@ function paint() {
   canvas.height = box.height * devicePixelRatio;
   const scale = canvas.width / current.width;
   const context = canvas.getContext("2d");
+  const outline = () => {
+    // White on black, to be seen on a white sky too.
+    for (const [width, color] of [[4, "#000a"], [2, "#fff"]]) {
+      context.lineWidth = width * devicePixelRatio;
+      context.strokeStyle = color;
+      context.stroke();
+    }
+  };
   const circle = ([x, y], size, color) => {
     context.beginPath();
     context.arc(x * scale, y * scale, size, 0, 7);
-    context.lineWidth = 2 * devicePixelRatio;
-    context.strokeStyle = "#fff";
-    context.stroke();
     context.fillStyle = color;
     context.fill();
+    outline();
   };
-  for (const { points, color } of own.strokes) circle(points[0], 5 * devicePixelRatio, color);
-  if (editor.stroke) {
-    context.strokeStyle = editor.stroke.color;
-    context.lineWidth = 2 * editor.stroke.radius * scale;
+  const line = ({ points, color, radius }) => {
+    context.strokeStyle = color;
+    context.lineWidth = 2 * radius * scale;
     context.lineCap = context.lineJoin = "round";
     context.globalAlpha = 0.6;
     context.beginPath();
-    for (const [x, y] of editor.stroke.points) context.lineTo(x * scale, y * scale);
+    context.moveTo(points[0][0] * scale, points[0][1] * scale);
+    for (const [x, y] of points) context.lineTo(x * scale, y * scale);
     context.stroke();
     context.globalAlpha = 1;
-  }
-  if (own.chosen) circle(own.chosen, 4 * devicePixelRatio, "transparent");
+  };
+  if (editor.tool === "eraser") own.strokes.forEach(line);
+  for (const { points, color } of own.strokes) circle(points[0], 7 * devicePixelRatio, color);
+  if (editor.stroke) line(editor.stroke);
+  if (own.chosen && editor.tool === "point") circle(own.chosen, 9 * devicePixelRatio, "transparent");
+  if (editor.pointer && editor.tool !== "point")
+    circle(editor.pointer, radius() * scale, "transparent");
   if (editor.cross) {
-    const [x, y] = editor.cross.map((value) => value * scale);
-    context.strokeStyle = "#fff";
-    context.lineWidth = 2 * devicePixelRatio;
-    context.strokeRect(x - 8, y - 8, 16, 16);
+    const side = 24 * devicePixelRatio;
+    const [x, y] = editor.cross.map((value) => value * scale - side / 2);
+    context.beginPath();
+    context.rect(x, y, side, side);
+    outline();
   }
+}
+
+function showReference() {
+  $("no-reference").hidden = !current.reference;
+  $("no-reference").textContent = `Without ${current.reference}`;
 }
 
 async function setReference(file) {
@@ -235,8 +277,8 @@ async function setReference(file) {
     if (!response.ok) await answer(response);
     say("");
     complain("");
-    photo.hasReference = Boolean(file);
-    $("no-reference").hidden = !file;
+    photo.reference = file?.name;
+    showReference();
     changed(photo);
   } catch (err) {
     complain(explained(err));
@@ -245,7 +287,14 @@ async function setReference(file) {
 
 function saveHints() {
   const { width, height } = current;
-  const content = { version: 1, photo: current.file.name, width, height, strokes: edits().strokes };
+  const content = {
+    version: 1,
+    photo: current.file.name,
+    width,
+    height,
+    saturation: Number($("saturation").value),
+    strokes: edits().strokes,
+  };
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)]));
   link.download = current.file.name.replace(/\.[^.]*$/, "") + ".hints.json";
@@ -255,19 +304,23 @@ function saveHints() {
 
 async function loadHints(file) {
   try {
-    const { width, height, strokes } = JSON.parse(await file.text());
+    const { width, height, strokes, saturation } = JSON.parse(await file.text());
     const scale = current.width / width;
-    if (!Array.isArray(strokes) || Math.abs(height * scale - current.height) > 2) throw new Error();
-    change(
-      strokes.map(({ points, color, radius }) => ({
-        points: points.map(([x, y]) => [
-          Math.min(x * scale, current.width - 1),
-          Math.min(y * scale, current.height - 1),
-        ]),
-        color,
-        radius: radius * scale,
-      }))
-    );
+    if (!Array.isArray(strokes) || !(Math.abs(height * scale - current.height) <= 2))
+      throw new Error();
+    const loaded = strokes.map(({ points, color, radius }) => {
+      if (!/^#[0-9a-f]{6}$/i.test(color) || !(radius >= 0)) throw new Error();
+      const place = ([x, y]) => [
+        Math.min(x * scale, current.width - 1),
+        Math.min(y * scale, current.height - 1),
+      ];
+      return { points: points.map(place), color, radius: radius * scale };
+    });
+    if (saturation >= 0) {
+      $("saturation").value = saturation;
+      $("saturation").dispatchEvent(new Event("input"));
+    }
+    change(loaded);
   } catch {
     complain(`${file.name}: not the hints of a photo of this shape`);
   }
@@ -279,7 +332,7 @@ for (const button of document.querySelectorAll("[data-tool]"))
 $("undo").addEventListener("click", () => step("done", "undone"));
 $("redo").addEventListener("click", () => step("undone", "done"));
 $("color").addEventListener("change", (event) => {
-  if (editor.tool === "point") setPoint(event.target.value);
+  if (editor.tool === "point") choose(event.target.value);
 });
 for (const [id, action] of [["reference", setReference], ["load-hints", loadHints]])
   $(id).addEventListener("change", (event) => {
@@ -288,13 +341,15 @@ for (const [id, action] of [["reference", setReference], ["load-hints", loadHint
   });
 $("no-reference").addEventListener("click", () => setReference(null));
 $("save-hints").addEventListener("click", saveHints);
+for (const kind of ["dragover", "dragleave", "drop"])
+  $("more").addEventListener(kind, () => $("other").classList.toggle("over", kind === "dragover"));
 $("more").addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) setReference(event.dataTransfer.files[0]);
 });
 document.addEventListener("photochange", () => {
   $("swatches").replaceChildren();
-  $("no-reference").hidden = !current.hasReference;
-  editor.cross = editor.stroke = null;
+  showReference();
+  editor.cross = editor.stroke = editor.pointer = null;
   paint();
 });
 $("after").addEventListener("load", paint);

@@ -131,7 +131,7 @@ async function draw() {
       $("after").src = url;
       await Promise.all([$("after").decode(), $("before").decode()]);
     }
-    $("pair").classList.remove("stale");
+    if (!current?.sending) $("pair").classList.remove("stale");
   } catch {
     if (current) await explainLoss();
   } finally {
@@ -208,8 +208,9 @@ $("photo").addEventListener("change", (event) => {
 for (const kind of ["dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
     event.preventDefault(); // a photo dropped beside the field must not replace the page
-    $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && !event.target.closest("#more")) take([...event.dataTransfer.files]);
+    const elsewhere = event.target.closest?.("#more"); // there it is a photo to take colours from
+    $("drop").classList.toggle("over", kind === "dragover" && !elsewhere);
+    if (kind === "drop" && !elsewhere) take([...event.dataTransfer.files]);
   });
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
