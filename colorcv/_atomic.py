@@ -1,4 +1,4 @@
-"""Publishing of finished files: a temporary file gets its final name in one step."""
+"""`publish`: rename a finished temporary file to its final name in one atomic step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
     target : Path
         The final name.
     overwrite : bool
-        Replace an existing file. Without it, the name is claimed atomically, so that of two
-        processes that publish the same name one fails.
+        Replace an existing file. If False, the name is claimed atomically: if two processes
+        publish the same name, one of them gets FileExistsError.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system can (Windows cannot)."""
+    """Flush a folder's entries to disk; do nothing where the system cannot (Windows)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

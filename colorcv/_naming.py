@@ -1,4 +1,4 @@
-"""Names of results beside their sources: ``grandmother.color.jpg``."""
+"""`tagged_path`: the default name of a result, such as ``grandmother.color.jpg``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The version of the OpenCV that is installed."""
+"""`opencv_version`: major and minor version of the installed OpenCV."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["opencv_version"]
 
 
 def opencv_version() -> tuple[int, int]:
-    """Return (major, minor) of `cv2.__version__`, or (0, 0) where it does not begin with both."""
-    # Imported here, since the version of a broken or replaced OpenCV is asked before it is used.
+    """Return (major, minor) of `cv2.__version__`; (0, 0) if it does not begin with two numbers."""
+    # Imported here, so that a missing or broken cv2 does not break the import of this module.
     import cv2
 
     found = re.match(r"(\d+)\.(\d+)", cv2.__version__)

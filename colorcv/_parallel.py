@@ -25,7 +25,8 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield ``func(item)`` for each item, in order, at most `threads` + 1 items ahead.
 
-    OpenCV parallelises only its slower functions; this parallelises everything between them.
+    OpenCV runs only its slower functions on several threads; this also covers the NumPy work
+    between them.
 
     Parameters
     ----------
@@ -34,10 +35,15 @@ def ordered_map(
     items : iterable
         Read in the caller's thread, as results are taken.
     threads : int
-        1 calls `func` in the caller's thread.
+        Size of the thread pool; with 1, `func` runs in the caller's thread.
     name : str
-        Name of the thread pool, which is kept. A `func` that calls `ordered_map` itself must use
-        another name, or the two may wait for each other.
+        Name of the thread pool, which is kept and shared by all calls of this name and size. A
+        `func` that calls `ordered_map` itself must pass another name, or the calls may deadlock.
+
+    Yields
+    ------
+    object
+        ``func(item)``. An exception of `func` is raised in place of its result.
     """
     if threads < 2:
         yield from map(func, items)

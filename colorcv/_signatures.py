@@ -1,4 +1,4 @@
-"""First bytes of the files that servers and version control leave in place of a model."""
+"""`sniff`: recognise web pages, Git LFS pointers and archives that are not model files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SIGNATURES: tuple[tuple[FileKind, tuple[bytes, ...]], ...] = (
     ("html", (b"<!doctype", b"<html", b"<head", b"<!--", b"<script")),
     ("xml", (b"<?xml",)),
     ("git-lfs", (b"version https://git-lfs",)),
-    ("archive", (b"pk\x03\x04", b"\x1f\x8b")),  # ZIP, in lower case as all the others; gzip
+    ("archive", (b"pk\x03\x04", b"\x1f\x8b")),  # ZIP (in lower case, as `start` is); gzip
 )
 
 
 def sniff(head: bytes) -> FileKind | None:
-    """Recognise a file that is not a model by its first bytes (512 are enough).
+    """Return the kind of a file that cannot be a model, from its first 512 bytes; else None.
 
     Case, a byte order mark and leading white space are ignored.
     """

@@ -28,6 +28,7 @@ Order: TypeAlias = Literal["bgr", "rgb"]
 StrPath: TypeAlias = str | os.PathLike[str]
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]
-Device: TypeAlias = Literal["auto", DeviceName]  # what may be asked for
-# Written as ``ModelName | str`` in signatures: editors complete the names, any string is accepted.
+Device: TypeAlias = Literal["auto", DeviceName]  # a requested device
+# Signatures say ``ModelName | str``, so that editors complete the names while type checkers accept
+# any string.
 ModelName: TypeAlias = Literal["zhang2016", "lite"]

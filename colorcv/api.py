@@ -1,4 +1,4 @@
-"""`colorize`, with one cached `Colorizer` for each model and device."""
+"""`colorize`, which reuses one `Colorizer` per model and device."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def colorize(
     Parameters
     ----------
     image : array, path, bytes, binary file or PIL.Image.Image
-        An array is ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` colour, of which the lightness
-        is used, or ``(H, W, 4)`` colour with alpha; uint8, uint16, floats in 0..1, or bool (black
-        and white). A path, bytes or a file open in binary mode hold an encoded image, which is
-        turned upright. The input is never modified.
+        An array is ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` colour, or ``(H, W, 4)`` colour
+        with alpha; uint8, uint16, floats in 0..1, or bool (black and white). Only the lightness of
+        a colour image is used. A path, bytes or a file open in binary mode hold an encoded image,
+        which is turned upright by its EXIF orientation. The input is never modified.
     model : str or ModelFiles
         ``"zhang2016"`` (downloaded at first use), ``"lite"`` (bundled), or your own files.
     device : str
@@ -98,34 +98,35 @@ def colorize(
         Factor on chroma: 1 is the model's default (`Colorizer.default_saturation`), 0 returns the
         grey input.
     hints : sequence of Hint, (H, W, 4) array, or path, optional
-        Colours that are known: points (`colorcv.Hint`), or a stroke layer, opaque where somebody
-        painted, of the image's size or aspect ratio (an array, or a PNG with transparency). Each
-        spreads to what the network sees as the same kind of thing, and takes its own place.
-    reference : image or list of images, optional
-        Colours are taken from these where the network sees the same kind of thing.
+        Known colours: points (`colorcv.Hint`), or a stroke layer of the image's size or aspect
+        ratio (an array, or a PNG with transparency) that is opaque where colours are painted. Each
+        colour applies at its own place and spreads to regions whose network features are similar.
+    reference : image, list of images or Reference, optional
+        Colour images; regions whose network features are similar take their colours.
     reference_strength : float, 0..1
-        1 takes the reference's colours as far as they are sure, 0 not at all.
+        0 ignores the reference; 1 applies its full correction, which is smaller where the features
+        are less similar.
     ignore_border : {"auto", True, False}
         A white or black border (an album mat, the edge of a scan, letterbox bars) misleads the
-        network. ``"auto"`` looks for one on opposite sides, leaves it out of what the network
-        sees, and keeps it grey. True also takes a border on one side, or of any grey, for one;
-        False colours everything, as `hints` do.
+        network. ``"auto"`` detects one on opposite sides, crops it from the network's input and
+        keeps it grey. True also detects borders of any grey and on one side only. False colours
+        the whole image, and so do `hints`.
 
     Returns
     -------
     (H, W, 3) or (H, W, 4) array of the input's dtype and range, or PIL.Image.Image
         Lightness is the input's, up to rounding; where a colour does not fit the sRGB gamut,
-        chroma is reduced. Alpha is kept. bool gives uint8. A Pillow image gives a Pillow image of
-        mode RGB or RGBA (8 bits, also for 16-bit grey), upright by its EXIF orientation.
+        chroma is reduced. Alpha is kept. A bool array gives uint8. A Pillow image gives a Pillow
+        image of mode RGB or RGBA (8 bits, also for 16-bit grey), upright by its EXIF orientation.
 
     Raises
     ------
     ImageError
-        Not a usable image; the message says what was given and what is accepted. A hint is
-        outside of the image, a stroke layer has another shape, a reference is grey.
+        The image is not usable (the message says what was given and what is accepted), a hint is
+        outside the image, a stroke layer has another shape, or a reference has no colour.
     OptionError
-        Unknown model, device or order, a saturation outside 0..10, a strength outside 0..1, hints
-        that are none, or another `ignore_border`.
+        The model, device or order is unknown, `saturation` or `reference_strength` is outside its
+        range, or `hints` or `ignore_border` has an invalid value.
     DownloadError, ChecksumError, ModelFormatError, DeviceError
         See `Colorizer`.
 
@@ -140,7 +141,7 @@ def colorize(
     check_saturation(saturation)
     check_strength(reference_strength)
     check_ignore_border(ignore_border)
-    # Before a model is downloaded for it. Hints are placed on the whole image.
+    # The image is read before a model is downloaded for it. Hints are placed on the whole image.
     border = False if hints is not None else ignore_border
     source = SourceImage(image, order=order, ignore_border=border)
     if not isinstance(model, (str, ModelFiles)):
@@ -151,5 +152,5 @@ def colorize(
 
 
 if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may hold a lock that nobody in the child would release.
+    # Another thread of the parent may hold a lock, which no thread of the child would release.
     os.register_at_fork(after_in_child=_default_locks.clear)

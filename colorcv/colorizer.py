@@ -63,8 +63,7 @@ class Colorizer(Predictor, SteeringMethods):
     input_hw : tuple of int
         Rows and columns of the network's input.
     default_saturation : float
-        The model's own factor on the network's ab, applied where ``saturation=1.0``. 1 for a
-        `ModelFiles`.
+        Factor on the network's ab that ``saturation=1.0`` stands for; 1 for `ModelFiles`.
 
     Raises
     ------
@@ -131,7 +130,7 @@ class Colorizer(Predictor, SteeringMethods):
         check_saturation(saturation)
         check_strength(reference_strength)
         check_ignore_border(ignore_border)
-        border = False if hints is not None else ignore_border  # hints are placed on the whole
+        border = False if hints is not None else ignore_border  # hints: whole image
         source = SourceImage(image, order=order, ignore_border=border)
         return self._colorize(source, saturation, hints, reference, reference_strength)
 
@@ -143,13 +142,13 @@ class Colorizer(Predictor, SteeringMethods):
         saturation: float = 1.0,
         ignore_border: IgnoreBorder = "auto",
     ) -> Iterator[Any]:
-        """Colour many images; the next is read while one is with the network.
+        """Colour many images, reading the next while the network runs on the current one.
 
         Parameters
         ----------
         images : iterable
-            Of anything that `colorize` accepts, of any sizes. It is read as results are taken,
-            at most three images ahead.
+            Anything that `colorize` accepts, of any sizes. It is read as results are taken, at
+            most three images ahead.
         order, saturation, ignore_border
             As for `colorize`.
 
@@ -161,8 +160,8 @@ class Colorizer(Predictor, SteeringMethods):
         Raises
         ------
         ImageError
-            At the place of an image that is not usable, and ends the iteration. To continue after
-            errors, call `colorize` on each image.
+            An image is not usable. It is raised when that image's result is due and ends the
+            iteration. To continue after errors, call `colorize` on each image.
         OptionError
             An option is out of its range.
         """

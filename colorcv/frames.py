@@ -1,4 +1,4 @@
-"""`colorize_frames` for live sources, and the protocol of what colours a frame."""
+"""`colorize_frames`, for live sources, and the protocol `FrameColorizer`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FrameColorizer", "colorize_frames", "default_chroma", "predict_chrom
 class FrameColorizer(Protocol):
     """The part of `Colorizer` that frames and videos need.
 
-    Where it has a `default_saturation`, that is its factor on chroma, else the factor is 1.
+    An optional attribute `default_saturation` is a factor on its ab; without it, the factor is 1.
     """
 
     @property
@@ -30,16 +30,16 @@ class FrameColorizer(Protocol):
         """Rows and columns of the network's input."""
 
     def predict_ab(self, lightness: Float32Array) -> Float32Array:
-        """Predict ab, (h, w, 2), from L*, (H, W)."""
+        """Predict ab, (h, w, 2) float32, from L* in 0..100, (H, W) float32."""
 
 
 def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float32Array:
-    """Return the ab that ``saturation=1.0`` stands for, in photos, videos and frames alike.
+    """Return the ab of ``saturation=1.0``; photos, videos and live frames all use it.
 
     Parameters
     ----------
-    colorizer : Colorizer
-        Or anything with its `predict_ab`.
+    colorizer : FrameColorizer
+        Usually a `Colorizer`.
     lightness : (H, W) float32, L* in 0..100
 
     Returns
@@ -68,17 +68,17 @@ def colorize_frames(
 
     Parameters
     ----------
-    colorizer : Colorizer
-        Or anything with its `input_hw` and `predict_ab`.
+    colorizer : FrameColorizer
+        Usually a `Colorizer`.
     frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
-        Of any dtype that `colorcv.colorize` accepts. With `keyframe_interval` above 1 each is
+        Any dtype that `colorcv.colorize` accepts. With `keyframe_interval` above 1 each frame is
         copied, so that a source may reuse its buffer.
-    keyframe_interval : int
-        The network runs on every n-th frame. 1 returns each frame before the next is read; n
-        looks ahead at most n frames.
+    keyframe_interval : int, 1 or more
+        The network runs on every n-th frame and at every scene cut. 1 returns each frame before the
+        next is read; n looks ahead at most n frames.
     smooth : bool
-        Smooth the colours in time. Without it, and with ``keyframe_interval=1``, every frame is
-        exactly what `colorize` returns for it.
+        Smooth the colours of key frames over time. If False and with ``keyframe_interval=1``,
+        every frame is exactly what `colorize` returns for it with ``ignore_border=False``.
     saturation : float, 0..10
         Factor on chroma; 1 is the colorizer's default.
 

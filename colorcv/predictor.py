@@ -116,7 +116,7 @@ class Predictor:
             return self._network_for(lightness.shape).predict_ab(lightness)
 
     def predict_features(self, lightness: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
-        """Run the network as `predict_ab` does, and hand out its last features too.
+        """Run the network as `predict_ab` does, and also return its last features.
 
         Parameters
         ----------
@@ -126,13 +126,13 @@ class Predictor:
         -------
         ab : (h, w, 2) float32
         features : (h, w, C) float32
-            The tensor of which the network makes the shares of the 313 colours: C is 128 for
-            lite, 256 for zhang2016.
+            The input of the layer that predicts the probabilities of the 313 colours; C is 128
+            for lite, 256 for zhang2016.
 
         Raises
         ------
         ModelFormatError
-            The model has no such features.
+            The model does not end in such a layer.
         ImageError, OptionError
             As for `predict_ab`.
         """
@@ -141,7 +141,7 @@ class Predictor:
             return self._network_for(lightness.shape).predict_features(lightness)
 
     def network_head(self) -> network.Head:
-        """Return the numbers of the network's last layers, from features to shares of colours."""
+        """Return the weights that turn the last features into probabilities of the 313 colours."""
         with self._lock:
             return self._network_for(self._network.input_hw).head
 
@@ -174,8 +174,8 @@ def _after_fork() -> None:
     """Replace the locks that other threads of the parent may have held."""
     if not _instances:
         return
-    # A forked child has no threads of OpenCV's pool, but may have its locks in the locked state:
-    # 1 of 150 children hung. With no threads the pool is never entered.
+    # A forked child has none of the threads of OpenCV's pool, but may inherit its locks in the
+    # locked state: 1 of 150 children hung. With 0 threads, the pool is never entered.
     cv2.setNumThreads(0)
     for predictor in list(_instances):
         predictor._lock = threading.Lock()

@@ -23,25 +23,27 @@ __all__ = ["ChromaPropagator", "is_cut"]
 
 T = TypeVar("T")
 
-# Optical flow is computed at 112 x 112, twice the size of the network's chroma, down to half of
-# that. The default preset (down to a quarter) is 0.3 ms per frame faster and loses 0.9 dB of
-# chroma, measured on two colour clips.
+# Optical flow is computed at 112 x 112, twice the size of the network's chroma, and its finest
+# pyramid level is half of that. The preset's default (a quarter) is 0.3 ms per frame faster but
+# loses 0.9 dB of chroma PSNR, measured on two colour clips.
 FLOW_SIZE = 112
 FINEST_SCALE = 1
 
-# A cut changes the frame a lot (mean difference in L*) and keeps nothing of its layout
-# (correlation). A flash or a fade keeps the layout; a dissolve changes little per frame. In the
-# developers' clips true cuts lie at 26 to 29 and below 0.2, all other frames below 4 and above 0.9.
+# At a cut, the mean difference in L* is large and the correlation of the layouts is low. A flash or
+# a fade keeps the layout; a dissolve changes little per frame. In the clips measured, true cuts
+# have differences of 26 to 29 and correlations below 0.2, all other frames below 4 and above 0.9.
 CUT_DIFFERENCE = 10.0
 CUT_CORRELATION = 0.45
 
-CONFIDENCE_SCALE = 1.4  # L*: the mismatch at which a warped place has half its weight
-MAX_MISMATCH = 8.0  # L*: above this in both key frames, a place is new
-# Share of a frame's places that are new: motion stays below 0.14, another scene reaches 0.9.
+CONFIDENCE_SCALE = 1.4  # L*: the mismatch that halves the weight of a warped pixel
+MAX_MISMATCH = 8.0  # L*: above this in both key frames, a pixel is new
+# Fraction of a frame that is new, above which it becomes a key frame: motion stays below 0.14,
+# another scene reaches 0.9.
 MAX_NEW_FRACTION = 0.25
-# A place's smoothed chroma counts for at most this many frames' worth of key frames ...
+# Upper limit of the weight of earlier key frames against a new one, in key frames: those within
+# this many frames, but at least MEMORY_KEYS.
 MEMORY_FRAMES = 16
-MEMORY_KEYS = 4  # ... and for at least this many key frames
+MEMORY_KEYS = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class SceneFeatures:
 
     @classmethod
     def from_lightness(cls, lightness: Float32Array) -> SceneFeatures:
-        """Compute them from a lightness plane, (H, W) float32, L* in 0..100."""
+        """Compute both from a lightness plane, (H, W) float32, L* in 0..100."""
         size = (FLOW_SIZE, FLOW_SIZE)
         detail = cv2.convertScaleAbs(
             cv2.resize(lightness, size, interpolation=cv2.INTER_AREA), alpha=2.55
@@ -61,7 +63,7 @@ class SceneFeatures:
         layout = np.asarray(cv2.resize(lightness, (32, 32), interpolation=cv2.INTER_AREA))
         layout = layout - layout.mean()
         length = float(np.linalg.norm(layout))
-        # With a standard deviation below 0.5 L* there is only noise to compare.
+        # Below a standard deviation of 0.5 L* there is only noise, and the layout counts as flat.
         layout = layout / length if length > 32 * 0.5 else np.zeros_like(layout)
         return cls(np.asarray(detail, np.uint8), np.asarray(layout, np.float32))
 
@@ -102,7 +104,7 @@ class _Frame(Generic[T]):
 class _Key(Generic[T]):
     frame: _Frame[T]
     ab: Float32Array  # (h, w, 2)
-    weight: Float32Array  # (h, w): how many predictions this ab is the mean of
+    weight: Float32Array  # (h, w): number of predictions averaged in ab
 
 
 class ChromaPropagator:
@@ -116,8 +118,13 @@ class ChromaPropagator:
         The network runs on every n-th frame of a scene, n >= 1. 1 has no delay; n looks ahead at
         most n frames.
     smooth : bool
-        Smooth each key frame with the earlier key frames of its scene. Without it, and with
+        Smooth each key frame with the earlier key frames of its scene. If False and with
         ``keyframe_interval=1``, each frame gets exactly the network's prediction for it.
+
+    Raises
+    ------
+    OptionError
+        `keyframe_interval` is not an integer of 1 or more.
 
     Attributes
     ----------
@@ -206,7 +213,7 @@ class ChromaPropagator:
     def _interpolate(
         self, left: _Key[T], between: list[_Frame[T]], right: _Key[T]
     ) -> list[tuple[T, Float32Array, Float32Array]]:
-        """Give the frames between two key frames their chroma; add key frames where needed."""
+        """Return the frames between two key frames with chroma; add key frames where needed."""
         results, worst, worst_fraction = [], 0, 0.0
         for number, frame in enumerate(between):
             ab, new_fraction = self._blend_keys(frame, left, right)
@@ -257,10 +264,11 @@ class ChromaPropagator:
     def _warp_map(
         self, features: SceneFeatures, key: SceneFeatures, hw: tuple[int, ...]
     ) -> tuple[Float32Array, Float32Array]:
-        """Return where each place of a frame lies in a key frame, and the mismatch there.
+        """Return where each pixel of a frame lies in a key frame, and the mismatch there.
 
         The first is a map for `cv2.remap`, ``(h, w, 2)`` in chroma pixels; the second the mean
-        squared difference in L*, ``(h, w)``, less a change of brightness of the whole frame.
+        squared difference in L*, ``(h, w)``, after the median difference of the whole frame (a
+        change of brightness) is subtracted.
         """
         flow = self._flow.calc(features.detail, key.detail, None)
         warped = _warp(key.detail, _grid(FLOW_SIZE, FLOW_SIZE) + flow)
@@ -284,15 +292,15 @@ def _grid(height: int, width: int) -> Float32Array:
 
 
 def _warp(plane: AnyArray, warp_map: Float32Array) -> Any:
-    """Sample a plane at the places of a warp map."""
-    # Linear interpolation of chroma blurs it from key frame to key frame (0.6 to 1.2 dB worse
-    # than cubic). Weights are interpolated linearly, so that they stay positive.
+    """Sample a plane at the positions of a warp map."""
+    # Linear interpolation blurs chroma a little more at every key frame (0.6 to 1.2 dB worse than
+    # cubic), so chroma is interpolated cubically; weights linearly, so that they stay positive.
     interpolation = cv2.INTER_CUBIC if plane.ndim == 3 else cv2.INTER_LINEAR
     opencv: Any = cv2  # its type stubs do not allow None as the second map
     return opencv.remap(plane, warp_map, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _confidence(mismatch: Float32Array) -> Float32Array:
-    """Convert a squared mismatch in L* to a weight, 1 where there is none."""
+    """Convert a squared mismatch in L* to a weight in 0..1; 1 for no mismatch."""
     confidence: Float32Array = CONFIDENCE_SCALE**2 / (mismatch + CONFIDENCE_SCALE**2)
     return confidence

@@ -1,7 +1,7 @@
 """Transfer functions of HDR video: PQ and HLG (ITU-R BT.2100), relative to reference white.
 
-Light is relative to the reference white of BT.2408, 203 cd/m2, which is where an SDR version of
-the same video has its white: 1 here is L* 100.
+Light is relative to the reference white of BT.2408, 203 cd/m2, which corresponds to the white of an
+SDR version of the same video: 1 here is L* 100.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def light_from_signal(signal: Float32Array, transfer: int) -> Float32Array:
     Parameters
     ----------
     signal : (N,) float32, 0..1
-        The same in red, green and blue.
+        Encoded value, equal in red, green and blue.
     transfer : int
         `PQ` or `HLG`.
 
     Returns
     -------
     (N,) float32, 0..1
-        Relative to reference white; what is brighter is clipped to 1.
+        Relative to reference white; brighter values are clipped to 1.
     """
     values = signal.astype(np.float64)
     if transfer == PQ:
@@ -55,7 +55,7 @@ def light_from_signal(signal: Float32Array, transfer: int) -> Float32Array:
 
 
 def signal_from_light(light: Float32Array, transfer: int) -> Float32Array:
-    """Return the signal of coloured light.
+    """Return the encoded signal of coloured light.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ def bgr_from_lab(lightness: Float32Array, ab: Float32Array) -> Float32Array:
     planes: Float32Array = _BGR_FROM_X * x + _BGR_FROM_Z * z
     highest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
     lowest = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
-    # The factor by which the distance from grey is too long: white bounds it above, black below.
+    # The factor by which the distance from grey exceeds the gamut, towards white and towards black.
     highest /= np.maximum(1 - luminance, _TINY)
     lowest /= -np.maximum(luminance, _TINY)
     planes /= np.maximum(np.maximum(highest, lowest), 1)

@@ -62,7 +62,7 @@ def parse_color(color: str | Sequence[float], *, order: str = "bgr") -> tuple[fl
     Raises
     ------
     OptionError
-        Anything else.
+        `color` is none of these.
     """
     if isinstance(color, str):
         text = color.strip().lower()

@@ -1,4 +1,4 @@
-"""Resizing of whole arrays and, with the same result, of strips of rows."""
+"""Resizing of whole arrays, and of strips of rows with the same result."""
 
 from __future__ import annotations
 

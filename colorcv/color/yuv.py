@@ -1,8 +1,8 @@
 """Luma formats and 4:2:0 chroma planes.
 
-Luma Y is taken for grey, and its L* is what the network sees. A coloured frame keeps Y bit for bit
-and only U and V are written, so its L* changes a little with its colour (by 4 levels in the mean),
-where a photo keeps L*.
+The L* of luma Y, taken as grey, is the network's input. A coloured frame keeps Y bit for bit and
+gets new U and V, so its L* changes a little with its colour (by 4 levels in the mean); a photo
+keeps its L*.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ COEFFICIENTS = {
 }
 BT709, BT601, BT2020 = 1, 6, 9
 _HALF_LEVEL = 0.5 / 255
-# Pixels of a strip, few enough to stay in a core's cache: half the processor time of whole planes,
-# which OpenCV splits between threads that then wait for one another.
+# Pixels of a strip. OpenCV splits whole planes between threads that wait for one another; strips
+# that fit a core's cache take half the processor time.
 _STRIP_PIXELS = 1 << 15
 
 
 @dataclass(frozen=True)
 class LumaFormat:
-    """How the codes of a luma plane are to be read, and those of U and V to be written.
+    """Bit depth, range, matrix and transfer function of YUV codes.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class LumaFormat:
     matrix : int
         A key of `COEFFICIENTS`.
     transfer : int
-        `hdr.PQ` or `hdr.HLG`, which are taken with the primaries of BT.2020; anything else is
-        taken for sRGB.
+        `hdr.PQ` or `hdr.HLG`, both with the primaries of BT.2020; any other value is treated as
+        sRGB.
     """
 
     bits: int
@@ -65,7 +65,7 @@ class LumaFormat:
 
     @property
     def chroma_scale(self) -> float:
-        """Codes between chroma of -0.5 and of 0.5."""
+        """Number of codes between a chroma of -0.5 and 0.5."""
         return float((1 << self.bits) - 1 if self.full_range else 224 << (self.bits - 8))
 
     @property
@@ -99,7 +99,7 @@ class LumaFormat:
     def encode(self, chroma: AnyArray) -> AnyArray:
         """Return the codes of Cb or Cr in -0.5..0.5."""
         if self.bits == 8:
-            # Codes are never negative, so the absolute value changes nothing.
+            # Codes are never negative, so the absolute value of convertScaleAbs has no effect.
             codes = cv2.convertScaleAbs(chroma, alpha=self.chroma_scale, beta=self.chroma_zero)
             return np.asarray(codes)
         codes = np.rint(chroma * np.float32(self.chroma_scale) + np.float32(self.chroma_zero))
@@ -123,8 +123,8 @@ def chroma_planes(
     Returns
     -------
     two (H / 2, W / 2) planes of luma's dtype
-        The colour of (L*, a*, b*) with Y put back. Where red, green or blue would leave 0..1,
-        U and V are moved towards grey just as far as needed, so that Y stays.
+        The colour of (L*, a*, b*) with the original Y. Where red, green or blue would leave 0..1,
+        U and V are moved towards grey just enough, so that Y is unchanged.
     """
     height, width = luma.shape[0] // 2, luma.shape[1] // 2
     half = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))

@@ -1,4 +1,4 @@
-"""Steered images: hints and references in, chroma out; suggested colours and variants."""
+"""Chroma from hints and references; suggested colours and variants of an image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
     "variants",
 ]
 
-# For variants: regions of an image that change together, and colours that each may take.
+# For variants: number of regions, colours tried per region, and the least probability of one.
 _REGIONS, _OPTIONS, _LEAST_PROBABILITY = 5, 4, 0.04
 
 
@@ -46,29 +46,31 @@ class Steerable(Protocol):
 
     @property
     def default_saturation(self) -> float:
-        """Factor on the network's ab that the guess has."""
+        """Factor on the network's ab in the initial colouring."""
 
     def predict_features(self, lightness: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Predict ab and hand out the features, (h, w, 2) and (h, w, C), from L*, (H, W)."""
+        """Return ab, (h, w, 2), and the last features, (h, w, C), for L* in 0..100, (H, W)."""
 
     def network_head(self) -> Head:
-        """Return the layers from features to shares of colours."""
+        """Return the weights that turn features into probabilities of colours."""
 
 
 class SteeredImage:
-    """What the network sees and guesses of an image, ready to be steered.
+    """The network's features and prediction for an image, to which hints can be applied.
 
     Parameters
     ----------
     colorizer : Colorizer
     lightness : (H, W) float32, L* in 0..100
-        At `Colorizer.input_hw`: of a photo, or of a frame of a video.
+        A photo or a video frame at `Colorizer.input_hw`.
 
     Attributes
     ----------
     lightness : (H, W) float32
     guess : (H, W, 2) float32
-        The ab that is the prior mean: the network's, times `Colorizer.default_saturation`.
+        The prior mean: the network's ab times `Colorizer.default_saturation`, upsampled.
+    features : (h, w, C) float32
+        As of `Colorizer.predict_features`.
     """
 
     def __init__(self, colorizer: Steerable, lightness: Float32Array) -> None:
@@ -79,7 +81,7 @@ class SteeredImage:
 
     @cached_property
     def places(self) -> Places:
-        """What the kernel compares of every place, row by row."""
+        """Features, lightness and position of every pixel, row by row."""
         return Places.from_image(self.features, self.lightness)
 
     def chroma(
@@ -88,9 +90,9 @@ class SteeredImage:
         reference: Reference | None = None,
         strength: float = 1.0,
     ) -> Float32Array:
-        """Return ab, (H, W, 2) float32, moved to a reference's colours, then to the hints.
+        """Return ab, (H, W, 2) float32, corrected by a reference, then by hints.
 
-        Without either, or where hints say what the guess says, it is the guess exactly.
+        Without either, or with hints that equal the guess, the result is exactly the guess.
         """
         prior = self.guess.reshape(-1, 2)
         if reference is not None and strength > 0:
@@ -102,22 +104,21 @@ class SteeredImage:
         return np.asarray(prior, np.float32).reshape(self.guess.shape)
 
     def shares(self, colorizer: Steerable) -> AnyArray:
-        """Return the probability of each of the 313 colours at each of the network's places."""
+        """Return the probability of each of the 313 colours, (h * w, 313), at the output size."""
         head = colorizer.network_head()
         channels = self.features.shape[2]
         return shares_of(self.features.reshape(-1, channels), head.kernel, head.bias)
 
 
 class Reference:
-    """Colours of one or several images, to be taken where the network sees the same kind of thing.
+    """Colours of one or several images, for regions whose network features are similar.
 
-    Build it once to use it for many images or for the frames of a video, wherever a `reference`
-    is taken.
+    Build it once and pass it as `reference` for many images or for the frames of a video.
 
     Parameters
     ----------
     colorizer : Colorizer
-        The one that it will be used with.
+        The Colorizer with which the reference will be used.
     images : array, path, bytes, binary file, PIL.Image.Image, or a sequence of them
         Colour images.
     order : {"bgr", "rgb"}
@@ -126,7 +127,7 @@ class Reference:
     Raises
     ------
     ImageError
-        An image is not usable, or has no colour to be taken.
+        An image is not usable, is grey or fully transparent, or the list is empty.
     """
 
     def __init__(self, colorizer: Steerable, images: Any, *, order: str = "bgr") -> None:
@@ -146,7 +147,7 @@ class Reference:
         )
 
     def predict(self, places: Places) -> Float32Array:
-        """Return what a reference adds to the guess, (N, 2) float32 ab, at N places."""
+        """Return the correction of ab, (N, 2) float32, at N places."""
         return self._regression.predict(places)
 
 
@@ -173,7 +174,7 @@ def steered_chroma(
 
 
 def prepare_reference(colorizer: Steerable, reference: Any, order: str) -> Reference | None:
-    """Return the reference as a `Reference`; images are read and looked at."""
+    """Return the reference as a `Reference`; its images are read and run through the network."""
     if reference is None or isinstance(reference, Reference):
         return reference
     return Reference(colorizer, reference, order=order)
@@ -182,7 +183,7 @@ def prepare_reference(colorizer: Steerable, reference: Any, order: str) -> Refer
 def suggest(
     colorizer: Steerable, seen: SteeredImage, shape_hw: tuple[int, int], x: float, y: float, n: int
 ) -> list[Suggestion]:
-    """Return plausible colours of a place; see `Colorizer.suggest`."""
+    """Return plausible colours of one pixel; see `Colorizer.suggest`."""
     _check_count(n)
     row, column = cell_of(x, y, shape_hw, seen.lightness.shape[:2])
     at = cell_of(x, y, shape_hw, seen.features.shape[:2])
@@ -196,7 +197,7 @@ def suggest(
 
 
 def variants(colorizer: Steerable, image: SourceImage, n: int, saturation: float) -> list[Any]:
-    """Return whole colourings that differ; see `Colorizer.variants`."""
+    """Return several colourings of an image; see `Colorizer.variants`."""
     check_saturation(saturation)
     _check_count(n)
     seen = SteeredImage(colorizer, image.lightness_at(colorizer.input_hw))
@@ -238,7 +239,7 @@ def _hex_color(lightness: float, ab: Float32Array) -> str:
 
 
 def _chroma_of(source: SourceImage, grid_hw: tuple[int, int]) -> tuple[Float32Array, Any]:
-    """Return the ab of a colour image at another size, and the flat cells that can be seen."""
+    """Return a colour image's ab at another size, and the flat indices of its opaque cells."""
     pixels = source.pixels
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     small = resize_pixels(pixels, grid_hw).reshape(*grid_hw, channels)
@@ -254,7 +255,7 @@ def _chroma_of(source: SourceImage, grid_hw: tuple[int, int]) -> tuple[Float32Ar
 
 
 def resize_pixels(pixels: AnyArray, shape_hw: tuple[int, int]) -> AnyArray:
-    """An image at another size, of the same dtype."""
+    """Return an image at another size, with its dtype."""
     dtype = pixels.dtype.newbyteorder("=")
     work = np.float32 if dtype == np.float16 else dtype
     shrinks = shape_hw[0] <= pixels.shape[0] and shape_hw[1] <= pixels.shape[1]
@@ -264,7 +265,7 @@ def resize_pixels(pixels: AnyArray, shape_hw: tuple[int, int]) -> AnyArray:
 
 
 def _enlarged_cells(cells: AnyArray, grid_hw: Sequence[int], full_hw: Sequence[int]) -> Any:
-    """The cells of a larger grid in whose area the middles of a grid's cells are."""
+    """Return the cells of a larger grid that contain the centres of a smaller grid's cells."""
     rows, columns = np.divmod(cells, grid_hw[1])
     rows = ((rows + 0.5) * full_hw[0] / grid_hw[0]).astype(np.intp)
     columns = ((columns + 0.5) * full_hw[1] / grid_hw[1]).astype(np.intp)

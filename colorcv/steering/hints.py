@@ -1,4 +1,4 @@
-"""`Hint` and stroke layers: what the person says of an image's colours, at the network's size."""
+"""`Hint` and stroke layers, and their colours at the network's input size."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..image.inputs import load_image
 
 __all__ = ["Hint", "Hints", "Observed", "observe"]
 
-_STROKE_PIXELS = 1 << 20  # of a stroke layer, looked at together
+_STROKE_PIXELS = 1 << 20  # pixels of a stroke layer processed at a time
 
 
 @dataclass(frozen=True)
 class Hint:
-    """A colour at a place of an image.
+    """A known colour at a point, or in a disc, of an image.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ class Hint:
         Column and row of the upright image, in pixels from its top left.
     color : str or three numbers
         ``"#rrggbb"``, a CSS colour name, or three numbers in 0..255 in the `order` of the call
-        that takes the hint. Only its a* and b* count: the lightness stays the image's. A grey
-        says that the place stays grey.
-    radius : float
-        In pixels: the colour holds in a disc of this radius. 0 is one place.
+        that takes the hint. Only its a* and b* are used; the lightness stays the image's. A grey
+        keeps the point grey.
+    radius : float, 0 or more
+        Radius in pixels of the disc that has this colour; 0 is a single point.
 
     Raises
     ------
     OptionError
-        The colour is not one, or the radius is not a finite number of 0 or more.
+        The colour is invalid, `x`, `y` or `radius` is not a finite number, or `radius` is negative.
 
     Examples
     --------
@@ -77,13 +77,13 @@ class Observed(NamedTuple):
 def observe(
     hints: Hints, shape_hw: tuple[int, int], grid_hw: tuple[int, int], order: str
 ) -> Observed:
-    """Bring hints to the network's input size.
+    """Return the cells and colours of hints at the network's input size.
 
     Parameters
     ----------
     hints : sequence of Hint, (H, W, 4) array, or path
-        A stroke layer is opaque where the person painted; its size is the image's or has its
-        aspect ratio (one pixel of rounding is allowed).
+        A stroke layer is opaque where colours are painted; it has the image's size or its aspect
+        ratio (one pixel of rounding is allowed).
     shape_hw, grid_hw : (int, int)
         Rows and columns of the image and of the network's input.
     order : {"bgr", "rgb"}
@@ -92,9 +92,9 @@ def observe(
     Raises
     ------
     ImageError
-        A hint is outside of the image, or a stroke layer has another shape.
+        A hint is outside the image, or a stroke layer has another shape.
     OptionError
-        Something else than hints was given.
+        `hints` is of another type.
     """
     if isinstance(hints, (str, os.PathLike, np.ndarray)):
         return _observe_strokes(hints, shape_hw, grid_hw, order)
@@ -125,7 +125,7 @@ def _observe_hint(
     row, column = cell_of(hint.x, hint.y, shape_hw, grid_hw)
     rows, columns = np.array([row]), np.array([column])
     if hint.radius > 0:
-        # Cells whose middle is in the disc, measured in the image's pixels.
+        # Cells whose centre is in the disc, measured in the image's pixels.
         (height, width), (grid_height, grid_width) = shape_hw, grid_hw
         middle_y = (np.arange(grid_height) + 0.5) * (height / grid_height) - 0.5 - hint.y
         middle_x = (np.arange(grid_width) + 0.5) * (width / grid_width) - 0.5 - hint.x
@@ -139,14 +139,14 @@ def _observe_hint(
 def cell_of(
     x: float, y: float, shape_hw: tuple[int, int], grid_hw: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return row and column of the cell that holds a pixel; ImageError if it is outside."""
+    """Return row and column of the cell that contains a pixel; ImageError if it is outside."""
     (height, width), (grid_height, grid_width) = shape_hw, grid_hw
     if not (0 <= x < width and 0 <= y < height):
         raise ImageError(
             f"({x:g}, {y:g}) is outside of the image, which has {width}x{height} pixels "
             f"(x in 0..{width - 1}, y in 0..{height - 1})"
         )
-    # A position between two pixels' middles belongs to the nearer one.
+    # A fractional position belongs to the pixel that its integer part names.
     column = int((math.floor(x) + 0.5) * grid_width / width)
     row = int((math.floor(y) + 0.5) * grid_height / height)
     return row, column

@@ -1,4 +1,4 @@
-"""`SteeringMethods`: the methods of `Colorizer` that ask a person, or help one to decide."""
+"""`SteeringMethods`: `Colorizer.suggest`, `variants` and `session`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["SteeringMethods"]
 
 
 class SteeringMethods:
-    """The methods of `Colorizer` that ask a person, or help one to decide."""
+    """The methods `suggest`, `variants` and `session` of `Colorizer`."""
 
     def suggest(
         self: Steerable, image: Any, x: float, y: float, n: int = 5, *, order: Order = "bgr"
     ) -> list[Suggestion]:
-        """Return the most plausible distinct colours of a place, most probable first.
+        """Return the most plausible distinct colours of one pixel, most probable first.
 
         Parameters
         ----------
@@ -28,21 +28,24 @@ class SteeringMethods:
         x, y : float
             Column and row, in pixels of the upright image.
         n : int, 1 or more
-            Colours at most.
+            Maximum number of colours.
         order : {"bgr", "rgb"}
+            Order of the colour channels of an array.
 
         Returns
         -------
         list of Suggestion
-            ``color`` is "#rrggbb" at the place's own lightness; ``probability`` is the network's,
-            of this colour and of those near to it.
+            ``color`` is "#rrggbb" at the pixel's own lightness; ``probability`` is the network's
+            probability of this colour and similar ones, in 0..1.
 
         Raises
         ------
         ImageError
-            Not a usable image, or the place is outside of it.
+            The image is not usable, or the pixel is outside it.
         OptionError
-            `n` is not a whole number of 1 or more.
+            `n` is not a whole number of 1 or more, or `order` is unknown.
+        ModelFormatError
+            The model has no features to steer by.
 
         Examples
         --------
@@ -59,25 +62,51 @@ class SteeringMethods:
     def variants(
         self: Steerable, image: Any, n: int = 4, *, order: Order = "bgr", saturation: float = 1.0
     ) -> list[Any]:
-        """Return whole colourings of an image that differ in the colours of its large regions.
+        """Return several colourings of an image that differ in the colours of its large regions.
 
         Parameters
         ----------
         image
             Anything that `colorize` accepts.
         n : int, 1 or more
-            Colourings at most; fewer where the network sees no other plausible colours.
+            Maximum number of colourings; fewer if no other colours are probable.
         order, saturation
             As for `colorize`.
 
         Returns
         -------
-        list
-            What `colorize` returns, and then others: in each, large regions take other probable
-            colours.
+        list of array or PIL.Image.Image
+            First the result of `colorize` with ``ignore_border=False``, then colourings in which
+            large regions take other probable colours.
+
+        Raises
+        ------
+        ImageError
+            The image is not usable.
+        OptionError
+            `n`, `order` or `saturation` is invalid.
+        ModelFormatError
+            The model has no features to steer by.
         """
         return variants(self, SourceImage(image, order=order), n, saturation)
 
     def session(self: Steerable, image: Any, *, order: Order = "bgr") -> EditSession:
-        """Return an `EditSession` of an image: for editors, where hints come and go."""
+        """Return an `EditSession` for an image, in which hints can be added and removed.
+
+        Parameters
+        ----------
+        image
+            Anything that `colorize` accepts.
+        order : {"bgr", "rgb"}
+            Order of the colour channels of an array, of hints given as numbers, and of results.
+
+        Raises
+        ------
+        ImageError
+            The image is not usable.
+        OptionError
+            `order` is unknown.
+        ModelFormatError
+            The model has no features to steer by.
+        """
         return EditSession(self, image, order=order)

@@ -1,8 +1,8 @@
-"""Steering: colours known at some places of an image, carried to the places that resemble them.
+"""`Regression`: spread colours that are known at some places of an image to similar places.
 
 Gaussian-process regression of the residual (known ab minus the network's ab) over the network's
-last features, lightness and position. Pure arrays; the network's guess is the prior mean, so that
-far from every known colour the answer is the guess.
+last features, lightness and position. Works on arrays alone. The network's ab is the prior mean, so
+places that resemble no known one keep it.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ __all__ = [
 
 Float64Array = npt.NDArray[np.float64]
 
-# Observations that a regression keeps at most, and those among which it chooses them.
+# Maximum number of observations of a regression, and of the candidates they are chosen from.
 MAX_POINTS, MAX_CANDIDATES = 300, 4096
-# Places whose kernel is held at a time: 5 MB with the most points.
+# Places whose kernel is computed at a time: 5 MB with MAX_POINTS observations.
 _CHUNK = 4096
 _MAX_THREADS, _ONE_THREAD_POINTS = 8, 16
 _CHANNELS = 32  # of features resized at a time: cv2.resize has a limit, 128 in OpenCV 5
-# In thinning: ab units that count as one length of the kernel, and squared distances below which
-# points are equal, in such lengths (float32 gives equal points some 1e-6).
+# For thinning: ab units that equal one length of the kernel, and the squared distance, in kernel
+# lengths, below which points count as equal (float32 rounding gives equal points about 1e-6).
 _THINNING_AB, _EQUAL = 20.0, 1e-4
 
 
 class Scale(NamedTuple):
-    """One Gaussian of a kernel: its weight, and the lengths at which likeness fades.
+    """One Gaussian of a kernel: its weight and its standard deviations.
 
-    `place` is in fractions of the image's side (None: position does not count), `lightness` in
-    L*, `feature` in units of features of length 1.
+    `place` is in fractions of the image's sides (None ignores position), `lightness` in L*,
+    `feature` in the distance of features of length 1.
     """
 
     weight: float
@@ -57,7 +57,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True)
 class Kernel:
-    """Likeness of two places: a sum of Gaussians; `noise` is the variance of what is observed.
+    """A sum of Gaussians, the covariance of two places, and the variance `noise` of observations.
 
     Weights and noise are relative to the variance of the residual.
     """
@@ -68,18 +68,19 @@ class Kernel:
 
 # Chosen on 60 photos of the training set, one or more colours of each revealed at random places.
 # Against the wide Gaussian alone (1.2, 60, 1.0), the narrow one gains 0.15 dB at 1 to 10 hints and
-# 0.35 dB at 50, and halves how far the answer at a hint is from it.
+# 0.35 dB at 50, and halves the distance between a hint and the result at its place.
 HINT_KERNEL = Kernel((Scale(0.8, 1.2, 60.0, 0.8), Scale(0.2, 0.2, 20.0, 0.4)), noise=0.02)
-# In the other frames of a scene a thing is elsewhere, but looks nearly the same.
+# Other frames of a scene have their objects at other positions, but in nearly the same look.
 SCENE_KERNEL = Kernel((Scale(0.8, None, 60.0, 0.8), Scale(0.2, None, 20.0, 0.4)), noise=0.02)
-# In another image a place is elsewhere, and its colour is less sure. Chosen on 40 photos of the
-# training set, one half as the reference of the other: 23.7 dB without, 27.1 dB with it.
+# Another image has its objects at other positions and in less certain colours, so position is
+# ignored and the noise is higher. Chosen on 40 photos of the training set, one half as the
+# reference of the other: 23.7 dB without, 27.1 dB with it.
 REFERENCE_KERNEL = Kernel((Scale(0.7, None, 60.0, 0.7), Scale(0.3, None, 20.0, 0.35)), noise=0.1)
 
 
 @dataclass(frozen=True)
 class Places:
-    """What a kernel compares of N places.
+    """Features, lightness and position of N places, which a kernel compares.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ class Places:
     lightness : (N,) float32
         L* in 0..100.
     position : (N, 2) float32
-        Row and column of the place's middle, as fractions of the image's sides.
+        Row and column of the place's centre, as fractions of the image's sides.
     """
 
     features: Float32Array
@@ -140,19 +141,24 @@ class Places:
 class Regression:
     """The mean of a Gaussian process, given residuals at some places.
 
-    Built once; it may be asked for any places of any image, also by several threads.
+    `predict` takes places of any image and may be called from several threads.
 
     Parameters
     ----------
     places : Places
-        Where something is known. Order does not matter; the same place may come several times,
-        also with residuals that contradict each other, which are averaged.
+        The places of the observations, in any order. Contradicting residuals of one place are
+        averaged.
     residual : (N, 2) float32
-        Known ab minus the prior's ab. All zero gives exactly zero everywhere.
+        Known ab minus the prior's ab. If all are zero, `predict` returns exactly zero.
     kernel : Kernel
     max_points : int
-        Of more places, so many are kept: each farthest from those kept before it, in the kernel's
-        lengths and in ab. Each takes the mean residual of the places that are nearest to it.
+        Maximum number of observations. Of more, a subset is chosen by farthest-point sampling, in
+        the kernel's lengths and in ab; each gets the mean residual of the places nearest to it.
+
+    Raises
+    ------
+    ValueError
+        The kernel's noise is not above 0, or `residual` has another shape.
 
     Notes
     -----
@@ -173,7 +179,7 @@ class Regression:
             raise ValueError(f"the kernel's noise must be above 0, got {kernel.noise}")
         if residual.shape != (len(places), 2):
             raise ValueError(f"{len(places)} places need a ({len(places)}, 2) residual")
-        # The same sums in the same order, however the observations come.
+        # Sorted, so that sums are rounded alike in whatever order observations are given.
         order = np.lexsort((*residual.T, *places.features.T[:2], places.lightness,
                             *places.position.T))  # fmt: skip
         places, residual = places.take(order), residual[order]
@@ -188,7 +194,7 @@ class Regression:
         covariance[np.diag_indices_from(covariance)] += kernel.noise
         wide = residual.astype(np.float64)
         is_solved, solved = cv2.solve(covariance, wide, flags=cv2.DECOMP_CHOLESKY)
-        if not is_solved:  # where the noise is near float64's rounding
+        if not is_solved:  # the noise is near float64's rounding
             solved = np.linalg.solve(covariance, wide)
         self._weights = np.asarray(solved, np.float32)
 
@@ -224,19 +230,20 @@ class Regression:
 def _product(left: Any, right: Any) -> Any:
     """Return the product of two matrices, float32 or float64.
 
-    OpenCV's, because NumPy's BLAS has threads of its own, which go on spinning after each product
-    and take the cores from OpenCV's: on a busy machine a render took 600 ms instead of 60.
+    NumPy's BLAS has a thread pool of its own, whose threads spin after each product and compete
+    with OpenCV's: on a busy machine a render took 600 ms instead of 60. So OpenCV multiplies.
     """
     return cv2.gemm(np.ascontiguousarray(left), np.ascontiguousarray(right), 1, None, 0)  # type: ignore[call-overload]
 
 
 def _linear_part(places: Places, scale: Scale) -> tuple[Float32Array, Float32Array]:
-    """Factors of the Gaussian's exponent, but for the dot product of the features.
+    """Return two factors of the Gaussian's exponent, without the dot product of the features.
 
-    ``-|p - q|^2 / 2`` is ``p q - |p|^2 / 2 - |q|^2 / 2``. Returns what stands left of the product
-    for some places, (N, 5), and what stands right of it, (5, N).
+    ``-|p - q|^2 / 2`` is ``p q - |p|^2 / 2 - |q|^2 / 2``. The exponent is the matrix product of the
+    left factor of some places, (N, 5) or, without position, (N, 3), and the right factor of others,
+    (5, N) or (3, N).
     """
-    # Seen from the middle, so that the squares stay small beside float32's rounding.
+    # Relative to the middle of the range, to keep the squares and so float32's rounding small.
     columns = [(places.lightness - 50) / scale.lightness]
     if scale.place is not None:
         columns += list((places.position - np.float32(0.5)).T / scale.place)
@@ -249,7 +256,7 @@ def _linear_part(places: Places, scale: Scale) -> tuple[Float32Array, Float32Arr
 
 
 def _covariance(places: Places, kernel: Kernel) -> Float64Array:
-    """The kernel between all pairs of places, (N, N) float64."""
+    """Return the kernel between all pairs of places, (N, N) float64."""
     features = places.features.astype(np.float64)
     dots = np.asarray(_product(features, features.T), np.float64)
     lengths = np.diag(dots)
@@ -273,7 +280,7 @@ def _squared_differences(values: Float32Array) -> Float64Array:
 def _thin(
     places: Places, residual: Float32Array, kernel: Kernel, count: int
 ) -> tuple[Places, Float32Array]:
-    """Keep `count` of the places, far from one another, with the mean residual around each."""
+    """Choose `count` places by farthest-point sampling; average the residuals around each."""
     scale = kernel.scales[0]
     parts = [
         places.features / scale.feature,
@@ -300,9 +307,17 @@ def _thin(
 
 
 def farthest_points(points: Float32Array, count: int) -> npt.NDArray[np.intp]:
-    """Indices of points, each farthest from those before it, from the one nearest to the mean.
+    """Return the indices of a farthest-point sampling, from the point nearest to the mean on.
 
-    Fewer than `count` where all other points equal one of those chosen.
+    Parameters
+    ----------
+    points : (N, D) float32
+    count : int
+
+    Returns
+    -------
+    (M,) intp
+        M is `count`, or less if all other points equal one of those chosen.
     """
     squares = np.einsum("nc,nc->n", points, points)
 

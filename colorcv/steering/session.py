@@ -1,4 +1,4 @@
-"""`EditSession`: one image, whose hints come and go."""
+"""`EditSession`: one image with editable hints, undo and redo."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = ["EditSession"]
 
 @dataclass(frozen=True)
 class _State:
-    """What a session's result depends on."""
+    """Hints, reference and strength: all that a session's result depends on."""
 
-    # Key, the hint (None for a stroke layer), and where it is at the network's size.
+    # Key, hint (None for a stroke layer), and its cells at the network's input size.
     entries: tuple[tuple[int, Hint | None, Observed], ...] = ()
     reference: Reference | None = None
     strength: float = 1.0
 
 
 class EditSession:
-    """One image being edited: hints come and go, and each state can be rendered at any size.
+    """An image being edited: add and remove hints, undo, redo, and render at any size.
 
-    Made by `Colorizer.session`. It keeps what the network sees of the image (20 MB for lite, 53 MB
-    for zhang2016), so that a change costs no run of the network. It may be shared by threads.
+    Returned by `Colorizer.session`. It keeps the network's features of the image (20 MB for lite,
+    53 MB for zhang2016), so that a change does not run the network. It may be shared by threads.
 
     Examples
     --------
@@ -70,12 +70,12 @@ class EditSession:
 
     @property
     def shape_hw(self) -> tuple[int, int]:
-        """Rows and columns of the upright image: hints are in its pixels."""
+        """Rows and columns of the upright image, in whose pixels hints are given."""
         return self._image.shape_hw
 
     @property
     def hints(self) -> dict[int, Hint | None]:
-        """The hints in effect by their keys, in the order they came; None for a stroke layer."""
+        """The current hints by key, in the order they were added; None for a stroke layer."""
         return {key: hint for key, hint, _ in self._state.entries}
 
     def add(self, hint: Hint | AnyArray | str | os.PathLike[str]) -> int:
@@ -84,12 +84,19 @@ class EditSession:
         Parameters
         ----------
         hint : Hint, (H, W, 4) array, or path
-            As for `colorcv.colorize`; a stroke layer may be of a preview's size.
+            As for `colorcv.colorize`; a stroke layer may have the size of a preview.
+
+        Returns
+        -------
+        int
+            The key, for `remove`.
 
         Raises
         ------
         ImageError
-            The hint is outside of the image, or the stroke layer of another shape.
+            The hint is outside the image, or the stroke layer has another shape.
+        OptionError
+            `hint` is neither a Hint nor a stroke layer.
         """
         observed = self._observe([hint] if isinstance(hint, Hint) else hint)
         with self._lock:
@@ -100,7 +107,7 @@ class EditSession:
             return key
 
     def remove(self, key: int) -> None:
-        """Remove a hint by the key that `add` returned; OptionError if there is none."""
+        """Remove the hint whose key `add` returned; raise OptionError if there is none."""
         with self._lock:
             kept = tuple(entry for entry in self._state.entries if entry[0] != key)
             if len(kept) == len(self._state.entries):
@@ -109,47 +116,60 @@ class EditSession:
             self._change(entries=kept)
 
     def clear(self) -> None:
-        """Remove all hints; `undo` brings them back."""
+        """Remove all hints; `undo` restores them."""
         with self._lock:
             if self._state.entries:
                 self._change(entries=())
 
     def set_reference(self, reference: Any, *, strength: float = 1.0) -> None:
-        """Take colours from these images (as `colorcv.colorize` does), or with None from none."""
+        """Set the reference and its strength, as for `colorcv.colorize`; None removes it.
+
+        Raises
+        ------
+        ImageError
+            An image is not usable, or has no colour.
+        OptionError
+            `strength` is not a number in 0..1.
+        """
         check_strength(strength)
         prepared = prepare_reference(self._colorizer, reference, self._image.order)
         with self._lock:
             self._change(reference=prepared, strength=strength)
 
     def undo(self) -> bool:
-        """Take the last change back; return False if there is none."""
+        """Undo the last change; return False if there is none."""
         with self._lock:
             return self._step(self._done, self._undone)
 
     def redo(self) -> bool:
-        """Make the change again that was last undone; return False if there is none."""
+        """Redo the change that was last undone; return False if there is none."""
         with self._lock:
             return self._step(self._undone, self._done)
 
     def suggest(self, x: float, y: float, n: int = 5) -> list[Suggestion]:
-        """Return plausible colours of a place, as `Colorizer.suggest` does."""
+        """Return plausible colours of one pixel, as `Colorizer.suggest` does."""
         return suggest(self._colorizer, self._seen, self.shape_hw, x, y, n)
 
     def render(self, *, max_side: int | None = None, saturation: float = 1.0) -> Any:
-        """Colour the image with the hints in effect.
+        """Colour the image with the current hints and reference.
 
         Parameters
         ----------
         max_side : int, optional
-            Reduce the image so that its longer side has at most so many pixels: for a preview.
-            The last such size is kept.
+            Longer side of the result in pixels, for a preview: a larger image is reduced first.
+            The reduced image of the last size is kept.
         saturation : float, 0..10
-            Factor on all chroma, that of the hints too.
+            Factor on all chroma, including that of the hints.
 
         Returns
         -------
         array or PIL.Image.Image
             As `colorcv.colorize` returns it; with `max_side` always an array.
+
+        Raises
+        ------
+        OptionError
+            `max_side` is not a whole number of 1 or more, or `saturation` is outside its range.
         """
         check_saturation(saturation)
         with self._lock:

@@ -1,6 +1,6 @@
-"""Plausible colours from the network's shares: for a place, and for the regions of an image.
+"""Plausible colours of a pixel and of the regions of an image, from the network's probabilities.
 
-Pure arrays.
+Works on arrays alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .regression import farthest_points
 
 __all__ = ["Mode", "Region", "Suggestion", "combine", "find_modes", "find_regions", "shares_of"]
 
-# ab units: shares this near to one another make up one colour; two suggestions are farther apart.
+# ab units: standard deviation of the smoothing of probabilities, and the least distance between two
+# suggestions.
 _SPREAD, _DISTINCT = 12.0, 22.0
 _REGION_ROUNDS = 12  # of k-means
 
@@ -32,44 +33,57 @@ class Suggestion:
 
 
 class Mode(NamedTuple):
-    """A colour that many shares are near to."""
+    """A peak of the probabilities in ab."""
 
     ab: Float32Array  # (2,)
     probability: float
 
 
 class Region(NamedTuple):
-    """Cells of an image that the network sees as alike."""
+    """Cells of an image with similar features."""
 
     cells: npt.NDArray[np.intp]
-    places: npt.NDArray[np.intp]  # a few of them that stand for all
+    places: npt.NDArray[np.intp]  # a few representative cells
 
 
 def shares_of(
     features: Float32Array, kernel: Float32Array, bias: Float32Array
 ) -> npt.NDArray[np.float64]:
-    """Return the probabilities of the bins, (N, 313), for features (N, C)."""
+    """Return the probabilities of the 313 colours.
+
+    Parameters
+    ----------
+    features : (N, C) float32
+    kernel : (313, C) float32
+    bias : (313,) float32
+
+    Returns
+    -------
+    (N, 313) float64
+        Each row sums to 1.
+    """
     logits = (features @ kernel.T + bias).astype(np.float64)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def find_modes(shares: npt.NDArray[np.float64], centers: Float32Array, count: int) -> list[Mode]:
-    """Merge shares by nearness to at most `count` distinct colours, most probable first.
+    """Merge the probabilities of similar colours to at most `count` colours, best first.
 
     Parameters
     ----------
     shares : (B,) float64
-        Of B colours; their sum is 1.
+        Probabilities of B colours; their sum is 1.
     centers : (B, 2) float32
         Their ab.
     count : int
+        Maximum number of modes.
 
     Returns
     -------
     list of Mode
-        Each is the mean of the shares that are nearer to its peak than to the other peaks, and
-        has their sum as its probability.
+        Most probable first. Each is the weighted mean of the colours nearest to its peak; its
+        probability is their sum.
     """
     apart = ((centers[:, np.newaxis] - centers) ** 2).sum(axis=2)
     density = np.exp(-apart / (2 * _SPREAD**2)) @ shares
@@ -79,7 +93,7 @@ def find_modes(shares: npt.NDArray[np.float64], centers: Float32Array, count: in
             peaks.append(int(candidate))
         if len(peaks) == count:
             break
-    # What is far from all peaks belongs to none.
+    # Colours far from all peaks are not counted.
     owner = np.argmin(apart[:, peaks], axis=1)
     near = apart[np.arange(len(centers)), np.array(peaks)[owner]] < (2 * _SPREAD) ** 2
     modes = []
@@ -92,15 +106,15 @@ def find_modes(shares: npt.NDArray[np.float64], centers: Float32Array, count: in
 
 
 def find_regions(points: Float32Array, count: int, representatives: int = 5) -> list[Region]:
-    """Part an image's cells into at most `count` regions, largest first: k-means from far points.
+    """Divide an image's cells into at most `count` regions by k-means, largest first.
 
     Parameters
     ----------
     points : (N, D) float32
-        What is alike is near.
+        Features of the cells. Farthest-point sampling chooses the initial means.
     count : int
     representatives : int
-        Places that stand for a region: spread over the half that is nearest to its middle.
+        Maximum number of `places` of a region, spread over the half nearest to its mean.
     """
     middles = points[farthest_points(points, count)]
     nearest = np.zeros(len(points), np.intp)
@@ -126,16 +140,16 @@ def combine(
     Parameters
     ----------
     options : sequence of sequences of Mode
-        For each region; its first is what the image has without any choice.
+        The options of each region; the first is its current colour.
     areas : sequence of float
-        The regions' shares of the image.
+        The regions' fractions of the image.
     count : int
-        Combinations, the first of which takes every region's first option.
+        Maximum number of combinations.
 
     Returns
     -------
     list of tuples of int
-        At most `count`: an option of each region.
+        The index of each region's option. The first combination is all zeros.
     """
     combinations = list(product(*(range(len(modes)) for modes in options)))
     vectors = np.array(
@@ -161,7 +175,7 @@ def combine(
     chosen = [0]
     apart = ((vectors - vectors[0]) ** 2).sum(axis=1)
     while len(chosen) < min(count, len(combinations)):
-        # A combination of half the probability must differ twice as much.
+        # A combination that is half as probable must differ twice as much to be chosen.
         best = int(np.argmax(np.sqrt(apart) * np.exp(logs)))
         if np.sqrt(apart[best]) < 1:
             break
