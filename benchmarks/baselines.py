@@ -1,4 +1,4 @@
-"""The ways to colour a photo that are timed against each other, behind one small interface.
+"""Ways to colour a photo, behind one interface, to be timed against each other.
 
 Each is a class with `network(lightness) -> ab` (the network alone), `photo(bgr) -> bgr` (8-bit
 array to 8-bit array) and `files(paths, folder)`. The peers colour a photo as tutorials and
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 class TutorialPipeline:
-    """The code that tutorials share: float32 Lab at full size around a network."""
+    """The code that tutorials share: conversion in float32 Lab at full size around a network."""
 
     size = 224
     run: Callable[[Array], Array]
@@ -144,7 +144,7 @@ class Colorcv:
         return self.colorizer.colorize(bgr)
 
     def files(self, paths: list[Path], folder: Path) -> None:
-        """Colour as the command does: two images at a time."""
+        """Colour files as `colorcv image` does, two at a time."""
         from colorcv._parallel import ordered_map
         from colorcv.image.io import read_image, write_image
 

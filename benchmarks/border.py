@@ -1,11 +1,11 @@
-"""Measure what a border does to the colours inside it, and how often borders are found.
+"""Measure the effect of a border on the colours inside it, and how often borders are found.
 
     python -m benchmarks.border PHOTOS [--model lite] [--side 512]
 
 Takes a folder of colour photos without borders. Each gets borders of every kind in turn; the grey
-copy is coloured with and without `ignore_border`. Of the pixels inside, the error is the mean
-distance of a* and b* from the photo's own, the shift that from what the same photo gets without a
-border. The last line counts photos in which a border was found though there is none.
+copy is coloured with and without `ignore_border`. Over the pixels inside, the error is the mean
+distance of a* and b* from those of the photo, and the shift the mean distance from those predicted
+without a border. The last line counts photos without a border in which one was found.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def grey(photo: AnyArray) -> AnyArray:
 
 
 def add_border(image: AnyArray, sides: tuple[float, ...], level: int) -> AnyArray:
-    """Put a border with the noise of a scan around a grey image."""
+    """Return a grey image with a border around it that has the noise of a scan."""
     top, bottom, left, right = widths(image, sides)
     shape = image.shape[0] + top + bottom, image.shape[1] + left + right
     result = np.random.default_rng(0).normal(level, 2, shape)
@@ -95,7 +95,7 @@ def ab_inside(
     level: int,
     ignore: bool,
 ) -> Float32Array:
-    """Return the ab inside the border of a photo's grey copy, coloured."""
+    """Add a border to a photo's grey copy, colour it, and return the ab inside the border."""
     top, _, left, _ = widths(photo, sides)
     bordered = add_border(grey(photo), sides, level)
     colored = colorizer.colorize(bordered, ignore_border="auto" if ignore else False)

@@ -41,7 +41,7 @@ from colorcv.network.graph import Graph
 from tests.reference import caffe_writer
 
 BATCHES = (1, 4, 16)
-WARM_UP = 2  # rounds: CUDA tunes itself at first
+WARM_UP = 2  # rounds that are not counted: CUDA tunes itself at first
 VIDEO_WH = (1280, 720)
 VARIANTS: dict[str, Callable[[Graph], Graph]] = {
     "plain": profiles.DEFAULT_PROFILE.rewrite,
@@ -117,7 +117,7 @@ def batches(graph: Graph, names: list[str], rounds: int) -> str:
 
 
 def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
-    """Return the table of a photo from array to array, and the network's share."""
+    """Return the table of photos from array to array, and the network's share."""
     photo: Any = cv2.imread(str(PHOTO))
     rows = []
     for size_wh in SIZES_WH:
@@ -132,10 +132,10 @@ def photos(colorizers: dict[str, colorcv.Colorizer], rounds: int) -> str:
             ]
         times = time_interleaved(functions, rounds, warm_up=WARM_UP)
         for index, name in enumerate(colorizers):
-            whole, alone = (median(own) for own in times[2 * index : 2 * index + 2])
+            total_ms, network_ms = (median(own) for own in times[2 * index : 2 * index + 2])
             faster = speedup(times[2 * index], times[0])
-            part = f"{100 * alone / whole:.0f} %"
-            rows.append([size, name, f"{whole:.1f}", f"{faster:.2f}", part])
+            share = f"{100 * network_ms / total_ms:.0f} %"
+            rows.append([size, name, f"{total_ms:.1f}", f"{faster:.2f}", share])
     first = next(iter(colorizers))
     header = ["pixels", "device", "ms", f"times as fast as {first}", "network's part"]
     return markdown_table(header, rows)

@@ -1,6 +1,6 @@
 """Interleaved timing, peak memory, Markdown tables and seeded models for the benchmarks.
 
-It imports neither cv2 nor NumPy by itself, so that `benchmarks.worker` can measure their cost.
+It does not import cv2 or NumPy itself, so that `benchmarks.worker` can measure their cost.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def lite_model() -> BenchmarkModel:
 
 
 def write_seeded_caffemodel(path: Path) -> None:
-    """Write weights of zhang2016's size, seeded at random: they cost as much time as real ones."""
+    """Write seeded random weights of zhang2016's size, which take as much time as real ones."""
     from tests.reference import caffe_writer
 
     caffe_writer.write(path, caffe_writer.seeded_weights())
@@ -93,8 +93,8 @@ def time_interleaved(
 ) -> list[list[float]]:
     """Call all functions once per round; return milliseconds by function and round.
 
-    Whatever else the machine does hits neighbouring calls alike, so the figures to read are the
-    ratios within a round. A function that returns a float is taken to have timed itself.
+    Other load on the machine affects neighbouring calls alike, so the figures to read are the
+    ratios within a round. A function that returns a float has timed itself, in milliseconds.
     """
     times: list[list[float]] = [[] for _ in functions]
     for turn in range(warm_up + rounds):
@@ -118,7 +118,7 @@ def time_repeated(function: Callable[[], Any], *, min_s: float = 0.2) -> list[fl
 
 
 def speedup(times: Sequence[float], baseline: Sequence[float]) -> float:
-    """Return how many times as fast as the baseline: the median of the ratios within a round."""
+    """Return the speed as a multiple of the baseline's: the median of the ratios in each round."""
     return median(b / a for a, b in zip(times, baseline, strict=True))
 
 
@@ -150,7 +150,7 @@ def peak_rss_mib() -> float:
 
 
 def machine() -> str:
-    """Name the processor and what runs on it."""
+    """Return the processor's name and the versions of what runs on it."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -209,7 +209,7 @@ class Worker:
 
 
 def start_workers(python: str, names: list[str], model: BenchmarkModel) -> list[Worker]:
-    """Start those baselines that this environment has; name the others on stderr."""
+    """Start the baselines that this environment can run; name the others on stderr."""
     workers = []
     for name in names:
         try:

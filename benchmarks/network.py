@@ -1,9 +1,9 @@
-"""Variants of the network's graph against each other, on the installed OpenCV: time and memory.
+"""Compare variants of the network's graph on the installed OpenCV: time and memory.
 
     python -m benchmarks.network [--model zhang|lite] [--rounds N] [VARIANT ...]
 
-The rows of colorcv/network/profiles.py rest on these figures. Each variant runs in a process of its
-own, so that its memory is its own; they take turns, so that other load on the machine affects them
+The rows of colorcv/network/profiles.py rest on these figures. Each variant runs in its own process,
+so that its memory can be measured; they take turns, so that other load on the machine affects them
 alike. Compare the ratios rather than the milliseconds. The full-size network has seeded weights
 (tests/reference/caffe_writer.py), which take as much time as real ones. Prints a Markdown table.
 """
@@ -51,7 +51,7 @@ WARM_UP = 2  # rounds that are not counted
 
 
 def from_channels(stride_1: int, *, stride_2: int = 1 << 30) -> tuple[Rewrite, ...]:
-    """Return rewrites to Winograd of layers with at least so many input channels."""
+    """Return rewrites to Winograd of layers with at least this many input channels."""
 
     def predicate(node: Node, channels: int) -> bool:
         if node.op == "ConvTranspose":

@@ -1,11 +1,11 @@
-"""Hints and references against the truth, with Levin's method beside them, and an editor's times.
+"""Measure hints and references against the originals and Levin's method, and an editor's times.
 
     python -m benchmarks.steering FOLDER [FOLDER ...] [--model lite] [--levin N] [--repeats 3]
 
-The folders hold colour photos. Each is reduced to the network's input size; its lightness goes in,
-and the true ab of some random places (the same for every method) are the hints. PSNR is that of
-sRGB against the photo at this size. For the reference, a photo's left half is the reference of its
-right half, each seen by itself. Levin is A. Levin, D. Lischinski, Y. Weiss, "Colorization using
+The folders hold colour photos. Each is reduced to the network's input size; the input is its
+lightness, and the hints are the true ab at random places (the same for every method). PSNR is that
+of sRGB against the photo at this size. As a reference, each photo's left half is used for its right
+half, each coloured by itself. Levin is A. Levin, D. Lischinski, Y. Weiss, "Colorization using
 Optimization", SIGGRAPH 2004, solved with SciPy on the first N photos. Prints Markdown.
 """
 
@@ -36,7 +36,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 class Photo:
-    """A colour photo at the network's input size, and what the network guesses of it."""
+    """A colour photo at the network's input size, and the network's prediction for it."""
 
     def __init__(self, colorizer: colorcv.Colorizer, bgr: Array) -> None:
         self.bgr = bgr
@@ -63,7 +63,7 @@ class Photo:
 
 
 def levin(lightness: Array, cells: Array, values: Array) -> Array:
-    """Return ab, (H, W, 2), of a few known values: Levin et al. 2004, windows of 3x3."""
+    """Return ab, (H, W, 2), propagated from a few values: Levin et al. 2004, windows of 3x3."""
     from scipy import sparse
     from scipy.sparse.linalg import splu
 
@@ -97,7 +97,7 @@ def levin(lightness: Array, cells: Array, values: Array) -> Array:
 
 
 def hints_table(photos: list[Photo], repeats: int) -> str:
-    """Return PSNR and the share of photos that grow worse, by number of hints."""
+    """Return a table of PSNR and the share of photos that get worse, by number of hints."""
     start = np.array([photo.psnr(photo.seen.guess) for photo in photos])
     rows: list[list[str]] = [["0", f"{start.mean():.2f}", "", "", ""]]
     for count in COUNTS:
@@ -125,7 +125,7 @@ def hints_table(photos: list[Photo], repeats: int) -> str:
 
 
 def levin_table(photos: list[Photo]) -> str:
-    """Return the PSNR of both methods with the same hints."""
+    """Return a table of the PSNR of both methods with the same hints."""
     rows = []
     for count in LEVIN_COUNTS:
         ours, alone, residual, seconds = [], [], [], []
@@ -145,7 +145,7 @@ def levin_table(photos: list[Photo]) -> str:
 
 
 def reference_table(colorizer: colorcv.Colorizer, photos: list[Photo]) -> str:
-    """Return the PSNR of right halves without and with their left halves as references."""
+    """Return a table of the PSNR of right halves, without and with left halves as references."""
     before, after = [], []
     for photo in photos:
         middle = photo.bgr.shape[1] // 2
@@ -162,7 +162,7 @@ def reference_table(colorizer: colorcv.Colorizer, photos: list[Photo]) -> str:
 
 
 def times_table(colorizer: colorcv.Colorizer) -> str:
-    """Return what one more hint takes until a 1600-pixel preview is there."""
+    """Return a table of the time from one more hint to a 1600-pixel preview."""
     grey = cv2.resize(cv2.imread(str(PHOTO), cv2.IMREAD_GRAYSCALE), (4000, 3000))
     rows = []
     for count in (1, 10, 50, 300):

@@ -39,7 +39,7 @@ TUTORIAL_FRAMES = 16  # enough of its slow frames to measure their rate
 
 
 def bgr_frames(clip: Path | None, size_wh: tuple[int, int], count: int) -> Iterator[Any]:
-    """Frames of the clip, over and over, or of a pan over a photo."""
+    """Yield frames of the clip, repeated, or of a pan over a photo."""
     if clip is None:
         photo = cv2.imread(str(PHOTO))
         photo = cv2.resize(photo, (size_wh[0] * 3 // 2, size_wh[1] * 3 // 2))
@@ -140,7 +140,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> list[list[str]]:
 
 
 class FakeColorizer:
-    """A network that takes no time."""
+    """A colorizer whose network takes no time."""
 
     input_hw = (224, 224)
 
@@ -149,7 +149,7 @@ class FakeColorizer:
 
 
 def memory(folder: Path) -> None:
-    """Print the memory at frame 500 and its highest afterwards, of 10,000 frames of 640x360."""
+    """Print the memory at frame 500 of 10,000 (640x360) and its peak afterwards."""
     import psutil
 
     video = folder / "long.mp4"

@@ -1,11 +1,11 @@
-"""One baseline in a process of its own: reads orders as JSON lines, answers likewise.
+"""Run one baseline in its own process: orders and results are lines of JSON.
 
     python -m benchmarks.worker NAME MODEL
 
 The first line it writes has the times of loading and of the first prediction. Then it times
 {"do": "network"}, {"do": "photo", "size": [width, height]} or {"do": "files", "folder": ...,
-"out": ...}, one at a time, so that the caller can interleave workers. What takes less than 0.2 s is
-repeated, and the median reported.
+"out": ...}, one at a time, so that the caller can interleave workers. Orders of less than 0.2 s are
+repeated, and the median is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write_line(**fields: Any) -> None:
 
 
 def main() -> None:
-    """Load the baseline, predict once, then take orders until there are no more."""
+    """Load the baseline, predict once, then run orders until there are no more."""
     start = time.perf_counter()
     import cv2
     import numpy as np
@@ -69,8 +69,8 @@ def main() -> None:
         else:
             function = partial(baseline.network, lightness)
         if order.get("settle"):
-            # The previous worker's threads may still spin, its data fills the caches, and the
-            # system may have paged this process out while it waited: that is not measured.
+            # The previous worker's threads may still spin, its data fill the caches, and the
+            # system may have paged this process out while it waited, so these calls are not timed.
             time.sleep(0.2)
             time_repeated(function)
             ms = median(time_repeated(function))

@@ -220,8 +220,8 @@ def test_memory_layout_does_not_matter(
     name: str, channels: int | None, dtype: type, lite: colorcv.Colorizer
 ) -> None:
     shape = (20, 30) if channels is None else (20, 30, channels)
-    whole = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-    view = VIEWS[name]((grey(*shape) / 255 * whole).astype(dtype))
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    view = VIEWS[name]((grey(*shape) / 255 * white).astype(dtype))
     view.flags.writeable = False
     plain = np.array(view, view.dtype.newbyteorder("="), order="C")
     before = view.tobytes()

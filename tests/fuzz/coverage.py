@@ -27,7 +27,7 @@ def run_guided(name: str, count: int, seed: int) -> int:
     def test(data: bytes) -> None:
         path.write_bytes(data)
         _, problem = run_input(target, path)
-        # Instrumented code is several times slower, so that its times are not findings.
+        # Instrumented code is several times slower, so its times are not findings.
         if problem and not problem.endswith(" s"):
             raise AssertionError(problem)
 
@@ -53,7 +53,7 @@ def run_guided(name: str, count: int, seed: int) -> int:
 
 
 def _instrument(atheris, name: str) -> None:  # type: ignore[no-untyped-def]
-    """Add coverage counters to every function of a module that is imported already."""
+    """Add coverage counters to every function of an imported module."""
     module = sys.modules[name]
     for owner in (module, *(v for v in vars(module).values() if isinstance(v, type))):
         for value in list(vars(owner).values()):

@@ -1,4 +1,4 @@
-"""Mutations of protobuf messages: parsed to a tree, changed, and written with wrong lengths."""
+"""Mutate protobuf messages: parse to a tree, change it, and write it with some wrong lengths."""
 
 from __future__ import annotations
 

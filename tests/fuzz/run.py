@@ -1,6 +1,6 @@
 """Run a target on many inputs: `python -m tests.fuzz.run TARGET COUNT [--seed S] [--coverage]`.
 
-The random numbers of an input come from the seed and its index, so that each can be made again.
+The seed and an input's index determine its random numbers, so that each can be made again.
 Inputs run in a child process, so that one that kills the process is found too. Findings are written
 to `fuzz-findings/` and make the exit code 1. `--coverage` is guided by atheris (pip install
 atheris), with the same mutations.
@@ -35,7 +35,7 @@ EMPTY_RESULT: Result = {"tried": 0, "accepted": 0, "slowest_s": 0.0, "grown_mb":
 
 
 def run_input(target: Target, path: Path) -> tuple[bool, str]:
-    """Run one input; return whether it was accepted, and what is wrong, or an empty string."""
+    """Run one input; return whether it was accepted, and the problem or an empty string."""
     before = _peak_mb()
     start = time.process_time()
     accepted, problem = False, ""

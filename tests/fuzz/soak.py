@@ -1,7 +1,7 @@
 """Soak test of memory: `python -m tests.fuzz.soak KIND COUNT`.
 
 small: images of all sizes up to 200 and all dtypes; large: 6 megapixels; frames: an endless video;
-built: Colorizers made and dropped. The exit code is 1 if memory ends more than 20 MB higher.
+built: Colorizers created and deleted. The exit code is 1 if memory ends more than 20 MB higher.
 
 With `--rounds N`, a round that ends higher is followed by another, at most N. Allocators keep freed
 memory per thread and reach a plateau after a while; a leak grows in every round.
@@ -74,7 +74,7 @@ def _built(colorizer: colorcv.Colorizer) -> Iterator[None]:
 
 
 def soak(kind: str, count: int, *, warm_up: int | None = None) -> Iterator[dict[str, float]]:
-    """Yield MB before, after and at the peak of `count` steps, after the warm-up, and so on."""
+    """Warm up, then yield the MB before, after and at the peak of each round of `count` steps."""
     steps_of = {"small": _small, "large": _large, "frames": _frames, "built": _built}[kind]
     steps = steps_of(colorcv.Colorizer("lite", device="cpu"))
     for _ in itertools.islice(steps, WARM_UP[kind] if warm_up is None else warm_up):

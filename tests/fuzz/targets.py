@@ -1,4 +1,4 @@
-"""Fuzz targets: how an input is made and run, and which error it may raise."""
+"""Fuzz targets: functions that make and run an input, and the error it may raise."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _KINDS = (("MJPG", ".avi"), ("FFV1", ".avi"), ("mp4v", ".mp4"), ("VP80", ".mkv")
 
 
 class FakeColorizer:
-    """A colorizer without a network: everything gets the same red."""
+    """A colorizer without a network: every pixel gets the same red."""
 
     input_hw = (64, 64)
 
@@ -68,7 +68,7 @@ def _with_audio(path: Path, frames: list[np.ndarray]) -> bytes:
 
 
 def run_video(path: Path) -> None:
-    """Colour it or preview it; check that a failure leaves no files behind."""
+    """Colour or preview a video; check that a failure leaves no files behind."""
     output = path.with_name("colored.mp4")
     output.unlink(missing_ok=True)
     before = set(path.parent.iterdir())

@@ -59,7 +59,7 @@ def make_clip(
     container_format: str | None = None,
     display_matrix: list[int] | None = None,
 ) -> list[Any]:
-    """Write a grey video and return the luma planes that went in."""
+    """Write a grey video and return its luma planes before encoding."""
     width, height = size_wh
     bits = max(c.bits for c in av.VideoFormat(pix_fmt).components)
     luma = luma or luma_frames(frames, (height, width), bits=bits)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 
-SIZE = 224  # the lightness a stand-in network takes
-SMALL = 56  # the chroma it answers with
+SIZE = 224  # pixels of the lightness that a fake network takes
+SMALL = 56  # pixels of the chroma that it returns
 
 
 def texture(seed: int, hw: tuple[int, int], channels: int, detail: int = 12) -> Float32:
@@ -69,7 +69,7 @@ def psnr(answer: npt.ArrayLike, truth: npt.ArrayLike) -> float:
 def warp(plane: Float32, to: Float32, source: Float32) -> Float32:
     """Warp a chroma plane from the frame `source` to the frame `to` along a dense flow.
 
-    By Farneback's method, which colorcv does not use, so that the measure is independent.
+    The flow is Farneback's, which colorcv does not use, so the measure is independent.
     """
     height, width = plane.shape[:2]
     first, second = (
@@ -96,7 +96,7 @@ def warp_error(lightness: list[Float32], ab: list[Float32], cuts: tuple[int, ...
 
 @lru_cache(maxsize=2)
 def read_film(path: str) -> tuple[list[Float32], list[Float32]]:
-    """Return lightness at 224 and true ab at 56 (by area) of every frame of a colour film."""
+    """Return lightness at 224 and true ab at 56 (by area) of every frame of a colour video."""
     capture = cv2.VideoCapture(path)
     lightness, ab = [], []
     while True:

@@ -47,7 +47,7 @@ def write_small_files(folder: Path) -> None:
 
 
 def part_path(folder: Path, owner: str = "1-dead") -> Path:
-    """Return the path of a partial file of the weights, as a process that has ended leaves it."""
+    """Return the path of a partial file of the weights that a dead process has left."""
     digest = hashlib.sha256(CONTENTS[WEIGHTS]).hexdigest()
     return folder / f"{WEIGHTS}.{digest[:12]}.{owner}.part"
 
@@ -58,7 +58,7 @@ def parts(folder: Path) -> list[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Assert that final names hold the right bytes, and at most one partial file a file exists."""
+    """Assert that files have the right bytes, and that each has at most one partial file."""
     allowed = {".lock", *CONTENTS, *(f"{name}.verified" for name in CONTENTS)}
     left = {path.name for path in folder.iterdir()} - allowed
     assert all(name.endswith(".part") for name in left), left

@@ -212,8 +212,8 @@ def test_inside_is_coloured_as_if_there_were_no_border(
     outside = np.ones(image.shape, bool)
     outside[rows, columns] = False
     assert np.array_equal(colored[outside][:, :3], np.dstack((image,) * 3)[outside])
-    whole = lite.colorize(stacked, order=order, ignore_border=False)
-    assert np.ptp(whole[outside][:, :3].astype(int), axis=1).max() > 0
+    with_border = lite.colorize(stacked, order=order, ignore_border=False)
+    assert np.ptp(with_border[outside][:, :3].astype(int), axis=1).max() > 0
 
 
 def test_the_command_keeps_borders_grey_unless_told_otherwise(tmp_path: Path) -> None:

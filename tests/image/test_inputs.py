@@ -93,10 +93,10 @@ def test_16_bit_pillow_images_become_8_bit_rgb(dtype: type) -> None:
 def test_pillow_images_are_turned_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    opened = Image.open(io.BytesIO(encoded(RGB, exif=exif)))
-    source = SourceImage(opened)
+    image = Image.open(io.BytesIO(encoded(RGB, exif=exif)))
+    source = SourceImage(image)
     result = source.to_result(source.colored(CHROMA, saturation=0))
-    upright = ImageOps.exif_transpose(opened)
+    upright = ImageOps.exif_transpose(image)
     assert result.size == upright.size
     expected = SourceImage(np.asarray(upright), order="rgb").colored(CHROMA, saturation=0)
     assert np.array_equal(np.asarray(result), expected)
@@ -107,11 +107,11 @@ def test_pillow_metadata_that_still_holds_is_kept() -> None:
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     grey_icc = icc[:16] + b"GRAY" + icc[20:]
     for profile, kept in ((icc, icc), (grey_icc, None)):
-        opened = Image.open(io.BytesIO(encoded(RGB, icc_profile=profile, dpi=(300, 300))))
-        source = SourceImage(opened)
+        image = Image.open(io.BytesIO(encoded(RGB, icc_profile=profile, dpi=(300, 300))))
+        source = SourceImage(image)
         result = source.to_result(source.colored(CHROMA))
         assert result.info.get("icc_profile") == kept
-        assert result.info["dpi"] == opened.info["dpi"]
+        assert result.info["dpi"] == image.info["dpi"]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_pillow_modes_without_a_known_range_are_refused(image: Image.Image) -> N
 
 
 def test_a_damaged_pillow_image() -> None:
-    opened = Image.open(io.BytesIO(encoded(RGB)[:500]))
+    image = Image.open(io.BytesIO(encoded(RGB)[:500]))
     with pytest.raises(ImageError, match="the Pillow image cannot be decoded"):
-        SourceImage(opened)
+        SourceImage(image)
 
 
 def test_pillow_is_not_imported_for_other_inputs() -> None:

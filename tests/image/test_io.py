@@ -66,8 +66,8 @@ def test_orientation_agrees_with_pillow(orientation: int, form: str, mode: str) 
     if form == "WEBP":
         options["lossless"] = True
     data = saved(image, form, **options)
-    with Image.open(io.BytesIO(data)) as opened:
-        upright = np.asarray(ImageOps.exif_transpose(opened)).astype(int)
+    with Image.open(io.BytesIO(data)) as pillow_image:
+        upright = np.asarray(ImageOps.exif_transpose(pillow_image)).astype(int)
     read = decode_image(data, "it")
     pixels = read.pixels.astype(int)
     if pixels.ndim == 3:

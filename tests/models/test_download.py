@@ -146,14 +146,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of the waits between attempts, which do not happen in tests."""
+    """Record the waits between attempts, in seconds, instead of sleeping."""
     seconds: list[float] = []
     monkeypatch.setattr(mirrors, "_sleep", seconds.append)
     return seconds
 
 
 def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    """Set short timeouts for slow behaviours only: a busy machine must not run into them."""
+    """Shorten timeouts for slow behaviours only, so that others pass on a busy machine."""
     if case.partition("@")[0] in SLOW:
         monkeypatch.setattr(http, "STALL_TIMEOUT_S", 0.3)
         monkeypatch.setattr(http, "NOTICE_AFTER_S", 0.1)
@@ -195,7 +195,7 @@ def test_the_same_url_gives_the_file_when_retried(
     register({WEIGHTS: [server.url(f"{case},correct", WEIGHTS)]})
     if PARTIALS[partial]:
         part_path(folder).write_bytes(PARTIALS[partial])
-    # With a partial file the fault may lie there, so these two are retried without Range.
+    # With a partial file, the fault may be in that file, so these two are retried without Range.
     final = {"other-bytes", "416"} if partial == "none" else set()
     # Without progress, a URL gets its 30 s without data only once.
     final |= {"hang", "drip-headers"}

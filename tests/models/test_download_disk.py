@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(home: Path) -> Iterator[Path]:
-    """A tmpfs of 200 kB in place of the cache folder; only root on Linux can mount one."""
+    """Mount a tmpfs of 200 kB as the cache folder; only root on Linux can."""
     if sys.platform != "linux" or shutil.which("mount") is None:
         pytest.skip("no tmpfs here; test_a_file_size_limit runs in any case")
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(home)]

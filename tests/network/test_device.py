@@ -1,4 +1,4 @@
-"""Tests of devices: which are available, which is used, and what happens when one fails.
+"""Tests of devices: availability, choice, and failures.
 
 No device is needed: a fake at the boundary of `cv2.dnn` behaves like one.
 """
@@ -28,7 +28,7 @@ Behavior = Callable[[np.ndarray, int], np.ndarray]
 
 
 class FakeNet:
-    """A net that runs on the CPU, and changes the output if another device is set."""
+    """A net that runs on the CPU and changes its output if another device is set."""
 
     def __init__(self, net: cv2.dnn.Net, behavior: Behavior) -> None:
         self._net = net

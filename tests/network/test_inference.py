@@ -251,7 +251,7 @@ def test_features_beside_ab(seeded: Seeded, low_memory: bool) -> None:
     np.testing.assert_array_equal(net.predict_ab(seeded.lightness), ab)
     assert features.shape == (56, 56, 256)
     assert features.dtype == np.float32
-    # They are what the head makes ab of.
+    # The head computes ab from the features.
     shares = shares_of(features, net.head)
     assert max_difference(shares @ net.head.centers, seeded.ab) < TOLERANCE
 

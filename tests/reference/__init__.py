@@ -1,1 +1,1 @@
-"""Independent implementations that answers are held against."""
+"""Independent implementations, with which results are compared."""

@@ -58,7 +58,7 @@ def seeded_weights(seed: int = 0) -> Weights:
     norms = [conv for conv in CONVOLUTIONS if conv.norm]
     for index, conv in enumerate(norms):
         mean, square = (s.reshape(-1).astype(np.float64) for s in stats[2 * index : 2 * index + 2])
-        # Caffe stores sums and their weight; weights other than 1 show that it is divided by.
+        # Caffe stores sums and their weight; weights other than 1 test the division by it.
         factor = np.array([2.0 ** (index - 1)], np.float16)
         variance = np.maximum(square - mean**2, 0.02)
         blobs = [mean * factor, variance * factor, factor]

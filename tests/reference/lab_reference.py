@@ -86,7 +86,7 @@ def lightness_of(image: npt.NDArray[Any], *, order: str = "bgr") -> Doubles:
 
 
 def area_mean(array: npt.NDArray[Any], shape_hw: tuple[int, int]) -> Doubles:
-    """Resize (H, W, ...) by area means, or linearly along an axis that grows."""
+    """Resize (H, W, ...) by area means, or linearly along an axis that is enlarged."""
     result = np.asarray(array, np.float64)
     for axis, size in enumerate(shape_hw):
         result = np.moveaxis(
@@ -127,7 +127,7 @@ def cubic(array: npt.NDArray[Any], shape_hw: tuple[int, int]) -> Doubles:
 
 
 def upsampled_chroma(ab: npt.NDArray[Any], lightness: npt.NDArray[Any]) -> Doubles:
-    """Upsample chroma guided by lightness, in float64, as the formula is written."""
+    """Upsample chroma guided by lightness, in float64, directly by the formula."""
     small, full = ab.shape[:2], lightness.shape
     light = area_mean(lightness, small)[..., np.newaxis]
     covariance = _mean_3x3(light * ab) - _mean_3x3(light) * _mean_3x3(ab)

@@ -1,4 +1,4 @@
-"""Audio that a container cannot hold: copied, else re-encoded, else left out and named."""
+"""Audio is copied if the container can hold it, else re-encoded, else left out with a note."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_eight_channels_in_an_order_without_a_name(tmp_path: Path) -> None:
 
 
 class Untouched(FakeColorizer):
-    """A colorizer that must not be asked."""
+    """A colorizer that must not be called."""
 
     def predict_ab(self, lightness: Any) -> Any:
         raise AssertionError("a frame was coloured")

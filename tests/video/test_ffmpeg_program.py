@@ -1,4 +1,4 @@
-"""What the ffmpeg program adds to videos that OpenCV wrote; made and read with PyAV."""
+"""Audio and subtitles that the ffmpeg program adds to OpenCV's videos; checked with PyAV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interlace, pixel aspect ratio, rotation and bit depth: kept, or named where they are lost."""
+"""Interlacing, pixel aspect ratio, rotation and bit depth are kept, or their loss is noted."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_pixel_aspect_ratio_is_kept(
 def test_pixel_aspect_ratio_in_matroska(
     tmp_path: Path, color: Callable[..., VideoResult], codec: str, suffix: str
 ) -> None:
-    """PyAV does not set it on the stream, so it is written into the finished file."""
+    """PyAV cannot set the ratio on the stream, so it is written into the finished file."""
     luma = make_clip(
         tmp_path / "a.mp4", frames=6, size_wh=(360, 64), sample_aspect_ratio=Fraction(64, 45),
         audio=["aac"],
@@ -182,7 +182,7 @@ def test_the_network_sees_what_players_show(
     expected = shown(luma).astype(float)
     seen = network.seen[0].astype(float)
     assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.98
-    # ab follows lightness, so U and V follow the stored luma if they were turned back.
+    # ab is linear in lightness, so U and V match the stored luma if they were rotated back.
     _, u, _ = contents(result.path).planes[0]
     half = luma.reshape(32, 2, 32, 2).mean(axis=(1, 3))
     assert abs(np.corrcoef(u.ravel(), half.ravel())[0, 1]) > 0.9

@@ -1,4 +1,4 @@
-"""PQ and HLG: as colourful as the SDR version of the same picture."""
+"""PQ and HLG videos are as colourful as the SDR version of the same video."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pq_light(signal: Any) -> Any:
 
 
 def hlg_light(signal: Any) -> Any:
-    """Light on the display of 1000 cd/m2, of RGB on the last axis."""
+    """Return the light of an HLG signal on a display of 1000 cd/m2; RGB is the last axis."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luminance = scene @ (0.2627, 0.6780, 0.0593)
@@ -46,7 +46,7 @@ def hlg_light(signal: Any) -> Any:
 
 
 def lab_of(path: Path, bits: int, coefficients: tuple[float, float], light: Any) -> Any:
-    """L*, a*, b* of the first frame at the size of its chroma, by the standards' formulas."""
+    """Return L*, a*, b* of the first frame at its chroma's size, by the standards' formulas."""
     y, u, v = (plane.astype(float) for plane in contents(path).planes[0])
     scale = 1 << (bits - 8)
     y = y.reshape(y.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3))
@@ -68,7 +68,7 @@ def lab_of(path: Path, bits: int, coefficients: tuple[float, float], light: Any)
 def test_the_colours_of_the_sdr_version(tmp_path: Path, transfer: int, light: Any) -> None:
     signal = np.linspace(0.2, 0.9, 96)[None].repeat(64, axis=0)
     sdr = np.rint(64 + 876 * signal).astype("<u2")
-    # The code whose light is that of the SDR code, by search in the standard's own direction.
+    # Find the code with the same light as the SDR code, by searching the standard's own function.
     grey = np.linspace(0, 1, 1 << 16)
     lights = light(grey[:, None].repeat(3, axis=1))[:, 0]
     hdr = np.rint(64 + 876 * np.interp(srgb_light((sdr - 64) / 876), lights, grey)).astype("<u2")

@@ -20,7 +20,7 @@ from colorcv.video.opencv.writer import OpenCVWriter
 from tests.helpers.cv_clips import Capture, count_frames, grey_frames, opencv_clip
 from tests.helpers.films import FakeColorizer
 
-# A fake ffmpeg: records its arguments, then does what the file beside it says.
+# A fake ffmpeg: records its arguments, then follows the instructions in the file beside it.
 FFMPEG = """#!{python}
 import json, pathlib, shutil, sys
 if "framecrc" in sys.argv or "null" in sys.argv:  # questions about the source
@@ -46,7 +46,7 @@ def _without_pyav(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ffmpeg(tmp_path: Path) -> Callable[..., Callable[[], list[list[str]]]]:
-    """Put a fake ffmpeg on PATH; the returned function gives its calls so far."""
+    """Put a fake ffmpeg on PATH; the returned function returns its calls so far."""
 
     def install(fails: int = 0, says: str = "") -> Callable[[], list[list[str]]]:
         folder = tmp_path / "bin"

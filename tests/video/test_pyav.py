@@ -1,4 +1,4 @@
-"""Videos through PyAV: the result is the source in colour, and nothing else has changed."""
+"""Videos through PyAV: the result is the source in colour, with nothing else changed."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def color(tmp_path: Path) -> Callable[..., VideoResult]:
 
 
 def check(result: VideoResult, frames: int, *, gap_s: float = 0.2) -> None:
-    """The frames follow one another without gaps from about 0, and so does the audio."""
+    """Assert that frames and audio start at about 0 and have no gaps."""
     found = contents(result.path)
     assert result.frames == len(found.video_times) == frames
     times = [float(time) for time in found.video_times]
