@@ -156,6 +156,22 @@ class TestScenes:
         assert np.allclose(results[:13], (60, 40), atol=1e-3)
         assert np.allclose(results[13:], (0, -60), atol=1e-3)
 
+    def test_scene_of_every_key_frame(self) -> None:
+        """Also of those that are predicted after the cut has been seen."""
+        lightness = [plane for seed in (0, 40, 80) for plane in films.panning_scene(11, seed)[0]]
+        scene_of = {id(plane): index // 11 for index, plane in enumerate(lightness)}
+        asked: list[tuple[int, int]] = []
+
+        def predict_ab(plane: Float32) -> Float32:
+            asked.append((scene_of[id(plane)], propagator.scene))
+            return np.zeros((56, 56, 2), np.float32)
+
+        propagator = ChromaPropagator(predict_ab, keyframe_interval=4)
+        assert len(list(propagator.propagate(enumerate(lightness)))) == 33
+        assert propagator.cut_frames == [11, 22]
+        assert len(asked) >= 12
+        assert all(expected == told for expected, told in asked)
+
     def test_a_frame_unlike_both_key_frames_becomes_a_key_frame(self) -> None:
         lightness, ab = films.panning_scene(9, seed=0, speed=0)
         # Half of the frame is covered for three frames between two key frames: new, but not a cut.

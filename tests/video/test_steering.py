@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ from colorcv.frames import predict_chroma
 from colorcv.steering.editing import Reference, SteeredImage
 from colorcv.steering.regression import SCENE_KERNEL, Regression
 from colorcv.video.api import colorize_video, preview
-from colorcv.video.steering import VideoSteering
+from colorcv.video.steering import VideoSteering, _frames_at
 from tests.helpers.cv_clips import Bgr, Capture, grey_frames
 from tests.helpers.films import FakeColorizer, texture
 
@@ -214,3 +215,64 @@ def test_preview_takes_references(film: Path, lite: Colorizer) -> None:
     for _, frame, answer in preview(film, 2, colorizer=lite, reference=still):
         assert np.array_equal(answer, lite.colorize(frame, reference=still))
         assert not np.array_equal(answer, lite.colorize(frame))
+
+
+class FakeReader:
+    """Frames at given times, all alike but for those after a cut."""
+
+    rate = 10
+
+    def __init__(self, times_s: list[float], cut: int) -> None:
+        views = [level + 8 * texture(level, (64, 64), 1)[..., 0] for level in (35, 65)]
+        self.frames = [
+            SimpleNamespace(time_s=time_s, lightness=views[index >= cut] + np.float32(index / 100))
+            for index, time_s in enumerate(times_s)
+        ]
+        self.passed = 0
+
+    def read(self, on_frame: Any, on_packet: Any) -> None:
+        for frame in self.frames:
+            self.passed += 1
+            on_frame(frame)
+
+
+@pytest.mark.parametrize(
+    ("time_s", "index"),
+    [(1.0, 0), (1.0995, 1), (1.0985, 0), (1.15, 1), (1.3, 2), (1.5, 3), (1.59, 3)],
+)
+def test_frame_that_is_shown_at_a_time(time_s: float, index: int) -> None:
+    """From its own time, less a millisecond, until that of the next, at any frame rate."""
+    reader: Any = FakeReader([1.0, 1.1, 1.3, 1.5], cut=2)
+    scene, lightness = _frames_at(reader, [time_s])[time_s]
+    assert lightness is reader.frames[index].lightness
+    assert scene == (index >= 2)
+    assert reader.passed == min(index + 2, 4), "no frame is read in vain"
+
+
+@pytest.mark.parametrize("time_s", [0.998, 1.602])
+def test_no_frame_is_shown_outside_of_the_video(time_s: float) -> None:
+    reader: Any = FakeReader([1.0, 1.1, 1.3, 1.5], cut=2)
+    with pytest.raises(OptionError, match=f"hints at {time_s:g} s are "):
+        _frames_at(reader, [1.1, time_s] if time_s > 1 else [time_s, 1.1])
+
+
+@pytest.mark.parametrize(("suffix", "start_s"), [(".mp4", 0.0), (".ts", 100.0)])
+def test_places_and_times_are_those_of_players(
+    tmp_path: Path, lite: Colorizer, suffix: str, start_s: float
+) -> None:
+    """Upright pixels of a video that is stored turned, and seconds from the start of the file."""
+    pytest.importorskip("av")
+    from tests.helpers.clips import make_clip
+
+    source = tmp_path / f"film{suffix}"
+    rotation = 90 if suffix == ".mp4" else None
+    make_clip(source, frames=12, size_wh=(96, 64), rotation=rotation, start_s=start_s)
+    size = (64, 96) if rotation else (96, 64)
+    inside = {0.2: [Hint(size[0] - 1, size[1] - 1, "red")]}
+    target = tmp_path / "out.mkv"
+    colorize_video(source, target, colorizer=lite, hints=inside)
+    for outside in ({0.2: [Hint(size[0], 0, "red")]}, {0.2: [Hint(0, size[1], "red")]}):
+        with pytest.raises(ImageError, match=f"{size[0]}x{size[1]}"):
+            colorize_video(source, target, colorizer=lite, hints=outside, overwrite=True)
+    with pytest.raises(OptionError, match="after the last frame"):
+        colorize_video(source, target, colorizer=lite, hints={1: inside[0.2]}, overwrite=True)
