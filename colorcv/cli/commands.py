@@ -48,7 +48,7 @@ def load_colorizer(arguments: argparse.Namespace, console: Console) -> Colorizer
     """Download the model if necessary and build the network."""
     with Activity(console, f"loading {arguments.model}"):
         from ..colorizer import Colorizer
-        from ..image.source import check_saturation
+        from ..image.validation import check_saturation
 
     check_saturation(arguments.saturation)
     _download_model(arguments.model, console)

@@ -19,10 +19,11 @@ DETECTION_SIDE = 256
 _DARK, _LIGHT = 14.0, 78.0  # a border is darker or lighter than this
 _MAX_SPREAD = 6.0  # between the 5th and the 95th percentile of a row of the border
 _MAX_DRIFT = 4.0  # between the medians of the border's rows
-_MIN_STEP = 6.0  # from the border to a pixel of the image beside it
-_MAX_LEVEL_DIFFERENCE = 6.0  # between the borders of opposite sides
-# Fractions: of the pixels along an edge that must differ from the border; of a side's length within
-# which they must (scans lie a little askew); of the image that a border and the inside must keep.
+_MIN_STEP = 6.0  # difference between the border and a pixel of the image beside it
+_MAX_LEVEL_DIFFERENCE = 6.0  # between the levels of opposite borders
+# Fractions: of the pixels along an edge that must differ from the border; of the image's size
+# within which they must begin to differ (scans are a little skewed); the least width of a border;
+# the least size of the inside.
 _MIN_EDGE, _MAX_SKEW, _MIN_BORDER, _MIN_INSIDE = 0.6, 0.025, 0.008, 0.3
 _MIN_HIDDEN_EDGE = 0.2  # instead of _MIN_EDGE where a border runs all around
 _MAX_NESTED = 3  # a scanner's edge, a mat, and a print's own margin
@@ -56,10 +57,10 @@ def detect_border(lightness: Float32Array, *, strict: bool = True) -> Border:
     lightness : (H, W) float32, L* in 0..100
         Best of about `DETECTION_SIDE` pixels a side.
     strict : bool
-        The rule of ``ignore_border="auto"``: nearly black or nearly white, uniform along the whole
-        side, ending at a straight edge, on at least two opposite sides that are equally light.
-        Without it, a border of any grey, also on one side, is found: the rule of
-        ``ignore_border=True``.
+        Find only borders that are nearly black or nearly white, uniform along the whole side, end
+        at a straight edge, and lie on at least two opposite sides that are equally light: the rule
+        of ``ignore_border="auto"``. If False, also find borders of any grey and on one side only:
+        the rule of ``ignore_border=True``.
 
     Returns
     -------
@@ -68,9 +69,9 @@ def detect_border(lightness: Float32Array, *, strict: bool = True) -> Border:
 
     Notes
     -----
-    A dark sky or a white studio background reaches the edge as evenly as a border does, but does
-    not end at a straight edge on opposite sides. A mat with a pattern, a torn or rounded edge and
-    a border on one side only are not found by the strict rule. benchmarks/border.py measures it.
+    A dark sky or a white studio background is as uniform as a border, but does not end at straight
+    edges on opposite sides. The strict rule does not find patterned mats, torn or rounded edges, or
+    borders on one side only. ``benchmarks/border.py`` measures it.
     """
     height, width = lightness.shape
     edges = [0, 0, 0, 0]  # top, bottom, left, right
@@ -96,15 +97,15 @@ def common_border(borders: Iterable[Border]) -> Border:
     Parameters
     ----------
     borders : iterable of Border
-        Of `detect_border` for frames of one scene. Leave out frames that are all of one lightness
-        (faded to black), as `is_flat` tells them.
+        Results of `detect_border` for frames of one scene. Leave out frames for which `is_flat` is
+        True (faded to black).
     """
     found = list(borders)
     return Border(*(min(widths) for widths in zip(*found, strict=True))) if found else NO_BORDER
 
 
 def is_flat(lightness: Float32Array) -> bool:
-    """Return True for a frame that shows nothing, such as one faded to black."""
+    """Return True if all of a frame has nearly one lightness, such as one faded to black."""
     low, high = np.percentile(lightness, (1, 99))
     return bool(high - low < _MAX_SPREAD)
 
@@ -121,8 +122,8 @@ def _one_border(lightness: Float32Array, strict: bool) -> tuple[int, int, int, i
     lengths, levels = [length for length, _ in runs], [level for _, level in runs]
     if lengths[0] + lengths[1] >= height or lengths[2] + lengths[3] >= width:
         return 0, 0, 0, 0  # flat
-    # An edge counts between the borders beside it, so a side without an edge is no such border,
-    # and the others are measured again without it.
+    # An edge is measured between the borders of the adjacent sides. A side without a straight edge
+    # has no border, so the others are measured again without it.
     is_border = [length > 0 for length in lengths]
     while True:
         kept = [length * is_kept for length, is_kept in zip(lengths, is_border, strict=True)]
@@ -148,7 +149,7 @@ def _one_border(lightness: Float32Array, strict: bool) -> tuple[int, int, int, i
 
 
 def _between(lightness: Float32Array, lengths: list[int]) -> list[Float32Array]:
-    """Return the image seen from top, bottom, left and right, without the borders beside."""
+    """Return the image with each side turned to the top, without the adjacent sides' borders."""
     height, width = lightness.shape
     top, bottom, left, right = lengths
     columns, rows = lightness[:, left : width - right], lightness[top : height - bottom].T
@@ -158,9 +159,9 @@ def _between(lightness: Float32Array, lengths: list[int]) -> list[Float32Array]:
 def _fill_hidden_edges(
     edges: list[int], planes: list[Float32Array], lengths: list[int], levels: list[float]
 ) -> bool:
-    """Find the edges of a border all around that are partly hidden in parts as dark or light.
+    """Find edges of a border on all sides where the image is partly as dark or light as the border.
 
-    Two clear edges vouch for the others. Returns True, and completes `edges`, if all are found.
+    At least two edges must be clear already. Return True, and complete `edges`, if all are found.
     """
     if np.ptp(levels) > _MAX_LEVEL_DIFFERENCE or sum(edge > 0 for edge in edges) < 2:
         return False

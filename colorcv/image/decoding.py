@@ -25,7 +25,7 @@ logger = logging.getLogger("colorcv")
 
 # The maximum value of a PNM, after its width and height; comments may stand between them.
 _PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
-# What cv2.imdecode returns where a file has one kind of image too many.
+# What a file of several images contains; cv2.imdecode returns the first.
 _PARTS = {"TIFF": "page", "AVIF": "frame", "GIF": "frame", "PNG": "frame", "WebP": "frame"}
 
 
@@ -38,11 +38,11 @@ class ImageFile:
     pixels : (H, W), (H, W, 3) BGR or (H, W, 4) BGRA array
         Upright.
     metadata : Metadata
-        To be written with a coloured result.
+        Ready to be written with a coloured result, as for `read_image`.
     name : str
         Name of the image in errors and logs.
     software : str
-        What wrote the file, as its EXIF or TIFF tag Software says; "" if it does not.
+        The tag Software of its EXIF or TIFF; "" if it has none.
     pages : int
         Number of pages of a TIFF, of which `pixels` is the first; 1 for other formats.
     """
@@ -65,6 +65,10 @@ def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> Im
         Name of the file in errors and logs.
     max_pixels : int, optional
         The largest image that is decoded; by default ``COLORCV_MAX_PIXELS`` or 250 million.
+
+    Returns
+    -------
+    ImageFile
 
     Raises
     ------
@@ -119,8 +123,8 @@ def _decode(found: Inspection, name: str, *, has_palette: bool = False) -> AnyAr
             f"{name} is a JPEG 2000, on which OpenCV {cv2.__version__} may crash; install "
             "opencv-python 4.12 or newer, or convert it to PNG"
         )
-    # OpenCV takes the palette of an OS/2 bitmap or a 1-bit TIFF for grey and mixes its colours with
-    # the weights of video luma.
+    # OpenCV converts the palette of an OS/2 bitmap or a 1-bit TIFF to grey, with the weights of
+    # video luma, so these are decoded as colour.
     has_palette |= found.format == "BMP" and found.data[14:18] == b"\x0c\0\0\0"
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     flags = flags if has_palette else cv2.IMREAD_UNCHANGED
@@ -169,10 +173,10 @@ def _decode_tiff(found: Inspection, name: str) -> tuple[AnyArray, int]:
             inverted = photometric == 0
     if not (is_grey_alpha or is_straight or is_planar) or samples is None:
         pixels = _decode(found, name, has_palette=photometric == 3)
-        # 1- and 8-bit pages come right, all others as they are stored.
+        # OpenCV inverts WhiteIsZero pages of 1 and 8 bits, but not those of more.
         inverted = photometric == 0 and page.bits > 8
         if photometric == 5 and pixels.shape[2:] == (4,):
-            pixels = pixels[..., :3]  # CMYK, with an alpha that is not in the file
+            pixels = pixels[..., :3]  # CMYK, to which OpenCV adds an alpha
     if inverted and pixels.dtype.kind in "uf":
         white = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else pixels.dtype.type(1)
         color = pixels[..., :3] if pixels.ndim == 3 else pixels
@@ -203,13 +207,13 @@ def _straight_alpha(pixels: AnyArray) -> AnyArray:
 
 
 def _apply_transparent_grey(pixels: AnyArray, png: bytes) -> AnyArray:
-    """Add the alpha that the tRNS chunk of a grey PNG says; OpenCV ignores it."""
+    """Add the alpha of the tRNS chunk of a grey PNG, which OpenCV ignores."""
     depth, color = png[24], png[25]
     start = png.find(b"tRNS", 33, png.find(b"IDAT"))
     if color != 0 or start < 0 or pixels.ndim != 2:
         return pixels
     value = int.from_bytes(png[start + 4 : start + 6], "big") & (1 << depth) - 1
-    if depth < 8:  # OpenCV spreads 1, 2 and 4 bits over 0..255
+    if depth < 8:  # OpenCV scales 1, 2 and 4 bits to 0..255
         value = value * 255 // ((1 << depth) - 1)
     full = np.iinfo(pixels.dtype).max
     alpha = np.where(pixels == value, 0, full).astype(pixels.dtype)
@@ -217,7 +221,7 @@ def _apply_transparent_grey(pixels: AnyArray, png: bytes) -> AnyArray:
 
 
 def _drop_unused_alpha(pixels: AnyArray) -> AnyArray:
-    """Remove the fourth byte of a 32-bit bitmap where it is 0 or 255 throughout: not alpha."""
+    """Remove the fourth channel of a 32-bit bitmap if it is 0 or 255 throughout: not alpha."""
     if pixels.shape[2:] == (4,) and (alpha := pixels[..., 3]).min() == alpha.max() in (0, 255):
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR))
     return pixels
@@ -251,6 +255,6 @@ def _upright(pixels: AnyArray, orientation: int) -> AnyArray:
     """Undo an EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
         pixels = np.asarray(cv2.transpose(pixels))
-    # What is left to flip after transposing.
+    # The flip that remains after transposing.
     flip_code = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
     return pixels if flip_code is None else np.asarray(cv2.flip(pixels, flip_code))

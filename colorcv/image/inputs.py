@@ -1,4 +1,4 @@
-"""`load_image`: arrays, paths, encoded bytes, open files and Pillow images as arrays."""
+"""`load_image`: convert paths, encoded bytes, open files and Pillow images to arrays."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayInput", "ImageInput", "load_image"]
 
-# Everything but Pillow images, whose result is a Pillow image.
+# All inputs whose result is an array; the result of a Pillow image is a Pillow image.
 ArrayInput: TypeAlias = Union[npt.ArrayLike, StrPath, "IO[bytes]", ImageFile]
-
 
 # Entries of a Pillow image's `info` that are passed on to the result.
 _KEPT_INFO = ("dpi", "exif", "icc_profile")
@@ -37,9 +36,9 @@ class ImageInput:
     Attributes
     ----------
     pixels : (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array
-        uint8, uint16, or floats in 0..1; colour channels in the order that was asked for.
+        uint8, uint16, or floats in 0..1; colour channels in the requested order.
     name : str
-        For logs: a path, or what kind of object was given.
+        Name in logs: the path or the kind of the input.
     to_result : callable
         Converts the coloured array, in the same order, to the type of the input.
     """
@@ -59,15 +58,19 @@ def load_image(image: Any, order: str) -> ImageInput:
         encoded image, which is turned upright; an open file is read from its position to its end
         and left open. Pillow is used only if the caller has imported it.
     order : {"bgr", "rgb"}
-        Order of colour channels in an array, and of the pixels returned. A Pillow image is RGB,
-        and so is its result, whatever the order.
+        Order of colour channels in an array, and of the pixels returned. A Pillow image and its
+        result are RGB in either case.
+
+    Returns
+    -------
+    ImageInput
 
     Raises
     ------
     ImageError
-        Not a usable image.
+        The image is not usable.
     OptionError
-        Unknown `order`.
+        `order` is unknown.
     """
     if order not in ("bgr", "rgb"):
         raise OptionError(f'order must be "bgr" or "rgb", got {order!r}')
@@ -88,7 +91,7 @@ def load_image(image: Any, order: str) -> ImageInput:
 
 
 def is_pillow_image(image: Any) -> bool:
-    """Return True for a PIL.Image.Image, without importing PIL."""
+    """Return True if `image` is a PIL.Image.Image; do not import PIL."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(image, pillow.Image)
 
@@ -147,7 +150,7 @@ def _from_pillow(image: PillowImage, order: str) -> ImageInput:
 
 
 def _pillow_pixels(image: PillowImage) -> AnyArray:
-    """Return grey, RGB or RGBA pixels, upright as given."""
+    """Return grey, RGB or RGBA pixels, without turning the image."""
     mode = image.mode
     if mode in ("L", "RGB", "1") and "transparency" in image.info:
         mode = "P"
@@ -173,7 +176,7 @@ def _pillow_pixels(image: PillowImage) -> AnyArray:
 
 
 def _swap_red_and_blue(pixels: AnyArray) -> AnyArray:
-    if pixels.dtype.kind == "f" and pixels.dtype != np.float32:  # cv2 knows no float16
+    if pixels.dtype.kind == "f" and pixels.dtype != np.float32:  # cv2.cvtColor takes float32 only
         return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
     code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(pixels, code))

@@ -1,8 +1,8 @@
 """`inspect`: check a file's structure and size before OpenCV decodes it.
 
 OpenCV's decoders trust lengths in a file: an 8 x 8 PNG of 61 bytes whose IDAT chunk claims 4 GB
-made it allocate 4.4 GB. Every length is checked here against the file, and every size against one
-limit. Only formats named here reach a decoder.
+made one allocate 4.4 GB. So every length is checked here against the file, and every size against
+one limit. Only formats that `inspect` recognises reach a decoder.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["Inspection", "inspect"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
-# Width, height and, but for bitmaps, the maximum of a PNM; comments may stand between them.
+# Type, width and height of a PNM; comments may stand between them.
 _PNM = re.compile(rb"P([1-6])\s*((?:#[^\n]*\n\s*)*)(\d{1,9})\s+((?:#[^\n]*\n\s*)*)(\d{1,9})\s")
 _PAM = re.compile(rb"\n(WIDTH|HEIGHT|DEPTH)\s+(\d{1,9})")
-# What people try that OpenCV does not read, or not safely: how the file begins, and its name.
+# Common formats that OpenCV cannot read, or not safely: first bytes and name.
 _UNSUPPORTED = [
     (b"#?RADIANCE", "Radiance HDR"), (b"#?RGBE", "Radiance HDR"), (b"v/1\x01", "OpenEXR"),
     (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"\xff\x0a", "JPEG XL"),
@@ -51,16 +51,20 @@ def inspect(data: bytes, name: str, max_pixels: int | None = None) -> Inspection
     data : bytes
         The whole file.
     name : str
-        What errors call it.
+        Name of the image in errors.
     max_pixels : int, optional
-        The limit of its size; by default ``COLORCV_MAX_PIXELS`` or 250 million.
+        Maximum number of pixels; by default ``COLORCV_MAX_PIXELS`` or 250 million.
+
+    Returns
+    -------
+    Inspection
 
     Raises
     ------
     TooManyPixelsError
-        It has more pixels than the limit.
+        The image has more pixels than the limit.
     ImageError
-        It is truncated, damaged, or of a format that is not supported.
+        The data is truncated, damaged, or of a format that is not supported.
     """
     try:
         found = _inspect(data, name, max_pixels)

@@ -1,4 +1,4 @@
-"""Read image files upright; write them completely or not at all."""
+"""Read image files upright; write them atomically."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class _Codec:
 
 
 _JPEG = _Codec(["uint8"], options=[cv2.IMWRITE_JPEG_QUALITY, 95])
-# LZW: OpenCV's own choice for floats is lossy up to 4.10.
+# 5 is LZW: OpenCV's default compression of floats is lossy up to 4.10.
 _TIFF = _Codec(["uint8", "uint16", "float32", "float64"], True, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
 _BMP, _PPM = _Codec(["uint8"]), _Codec(["uint8", "uint16"])
-# Formats that are written, and the dtypes each holds without conversion. JPEG 2000 and AVIF would
-# change alpha and 16 bits a little; GIF has too few colours.
+# Formats that are written, and the dtypes that each holds without conversion. JPEG 2000 and AVIF
+# would change alpha and 16 bits a little, so they get neither; GIF has too few colours.
 _CODECS = {
     ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG,
     ".png": _Codec(["uint8", "uint16"], True),
@@ -56,8 +56,6 @@ _CODECS = {
     # OpenCV's default quality moves the 99th percentile of L* by 7.
     ".avif": _Codec(["uint8"], options=[cv2.IMWRITE_AVIF_QUALITY, 95]),
 }  # fmt: skip
-
-
 _EXIF_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 _MAX_JPEG_EXIF = 65_527  # bytes: a segment without its length and name
 
@@ -85,9 +83,9 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> ImageFile:
 
     Notes
     -----
-    Of several pages or frames only the first is used; a warning says how many there are. CMYK and
-    palettes become BGR. Premultiplied alpha is divided out. Metadata is read from JPEG, PNG and
-    WebP. A JPEG that is damaged in its middle, but has its end, is used as OpenCV decodes it.
+    Only the first of several pages or frames is read; a warning gives their number. CMYK and
+    palettes become BGR. Premultiplied alpha is converted to straight alpha. Metadata is read from
+    JPEG, PNG and WebP. A JPEG that is damaged but not truncated is returned as OpenCV decodes it.
     """
     path = Path(path)
     return decode_image(read_file(path), str(path), max_pixels=max_pixels)
@@ -127,9 +125,13 @@ def encode_image(
     pixels : (H, W, 3) or (H, W, 4) array
         BGR or BGRA.
     metadata : Metadata, optional
-        Goes into JPEG, PNG and WebP.
+        Written to JPEG, PNG and WebP; for other formats it is dropped with a warning.
     software : str
-        Written to the EXIF of JPEG, PNG and WebP, or to the TIFF, as the tag Software.
+        The tag Software, written to the EXIF of JPEG, PNG and WebP, or to the TIFF.
+
+    Returns
+    -------
+    bytes
 
     Raises
     ------
@@ -182,7 +184,7 @@ def write_image(
     Raises
     ------
     ImageError
-        As for `encode_image`; the file already exists, or cannot be written.
+        The image cannot be encoded (see `encode_image`), or the file exists or cannot be written.
     """
     path = Path(path)
     check_output_path(path, overwrite=overwrite)
@@ -215,7 +217,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def check_output_path(path: StrPath, *, overwrite: bool) -> None:
-    """Raise, before any work is done, the ImageError that `write_image` would raise."""
+    """Raise the ImageError that `write_image` would raise for this path, before any work."""
     path = Path(path)
     try:
         _codec_for(path.suffix)

@@ -1,4 +1,4 @@
-"""Boxes of the ISO base media file format, as far as AVIF and JPEG 2000 need them.
+"""Boxes of the ISO base media file format that AVIF and JPEG 2000 use.
 
 ISO/IEC 14496-12 (boxes) and 23008-12 (items and their properties).
 """
@@ -13,7 +13,7 @@ from ..errors import ImageError
 __all__ = ["boxes", "check_lengths", "frame_count", "image_size", "orientation", "size_of"]
 
 # irot counts quarter turns anticlockwise; imir then mirrors top-bottom (0) or left-right (1).
-# EXIF orientations of both together; None is no imir.
+# The EXIF orientation for each pair (irot, imir); None stands for a missing imir.
 _ORIENTATIONS = {
     (0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6,
     (0, 0): 4, (0, 1): 2, (1, 0): 5, (1, 1): 7, (2, 0): 2, (2, 1): 4, (3, 0): 7, (3, 1): 5,
@@ -56,7 +56,13 @@ def check_lengths(data: bytes, stop: int, name: str) -> None:
 
 
 def image_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return columns and rows of the largest image of an AVIF file, before it is turned."""
+    """Return columns and rows of the largest image of an AVIF file, before it is turned upright.
+
+    Raises
+    ------
+    ImageError
+        A box is longer than the file, or no box gives a size.
+    """
     check_lengths(data, len(data), name)
     sizes = [
         struct.unpack_from(">LL", data, start + 4)
@@ -70,7 +76,7 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def frame_count(data: bytes) -> int:
-    """Return how many frames an image sequence has: the samples of its first track."""
+    """Return the number of frames of an image sequence: the samples of its first track."""
     pos = data.find(b"stsz")
     if pos < 0 or pos + 16 > len(data):
         return 1
@@ -79,7 +85,7 @@ def frame_count(data: bytes) -> int:
 
 
 def orientation(data: bytes) -> int:
-    """Return how the primary image of an AVIF file is to be turned, 1 to 8 as EXIF counts."""
+    """Return the EXIF orientation, 1 to 8, of the primary image of an AVIF file."""
     properties = list(_properties(data))
     turns, mirror = 0, None
     for index in _primary_associations(data):
@@ -112,7 +118,7 @@ def _properties(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _primary_associations(data: bytes) -> list[int]:
-    """Return the numbers, from 1, of the properties of the primary item."""
+    """Return the indices, from 1, of the properties of the primary item."""
     primary, place = _find(data, (b"meta", b"pitm")), _find(data, (b"meta", b"iprp", b"ipma"))
     if not primary or not place:
         return []

@@ -1,4 +1,4 @@
-"""The one limit of the size of image files, so that small files cannot fill the memory."""
+"""`check_pixels`: the limit of the size of image files, which protects the memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import ImageError, OptionError
 
 __all__ = ["MAX_PIXELS", "TooManyPixelsError", "check_pixels"]
 
-# Pixels; a file of 50 kB can decompress to gigabytes. 250 million take about 2 GB while coloured.
+# A file of 50 kB can decompress to gigabytes; colouring 250 million pixels takes about 2 GB.
 MAX_PIXELS = 250_000_000
 
 
@@ -27,20 +27,21 @@ class TooManyPixelsError(ImageError):
 
 
 def check_pixels(name: str, width: int, height: int, max_pixels: int | None = None) -> None:
-    """Raise an error above the limit.
+    """Raise an error if an image has more pixels than the limit.
 
     Parameters
     ----------
     name : str
-        What the error calls the image.
+        Name of the image in the error.
     width, height : int
+        Size in pixels.
     max_pixels : int, optional
         The limit; by default ``COLORCV_MAX_PIXELS``, or `MAX_PIXELS` if that is not set.
 
     Raises
     ------
     TooManyPixelsError
-        There are more pixels than the limit.
+        The image has more pixels than the limit.
     OptionError
         ``COLORCV_MAX_PIXELS`` is not a positive integer.
     """

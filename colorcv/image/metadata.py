@@ -1,7 +1,7 @@
 """EXIF, ICC and XMP metadata in the bytes of JPEG, PNG and WebP files.
 
-Done here because OpenCV 4.10 does not support metadata, and 4.14 and 5.0 write XMP into a JPEG
-without the identifier that other programs look for, and fail on ICC profiles above 64 kB.
+OpenCV 4.10 does not support metadata; 4.14 and 5.0 write XMP into a JPEG without the identifier
+that other programs look for, and fail on ICC profiles above 64 kB. So it is done here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:=["\']|>))([1-8])')
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata of an image file; b"" for what it does not have.
+    """Metadata of an image file; b"" stands for a missing part.
 
     `exif` begins with its TIFF header (no ``Exif\\0\\0`` before it), `icc` is a profile, `xmp` a
     packet.
@@ -51,7 +51,7 @@ class Metadata:
 
 
 def extract(data: bytes) -> Metadata:
-    """Return the metadata of a JPEG, PNG or WebP file's bytes; of other files, none.
+    """Return the metadata of the bytes of a JPEG, PNG or WebP file; empty for other formats.
 
     Malformed metadata is ignored; the image is still read.
     """
@@ -69,7 +69,8 @@ def extract(data: bytes) -> Metadata:
 def embed(data: bytes, metadata: Metadata) -> bytes:
     """Return the bytes of a JPEG, PNG or lossless WebP file with this metadata added.
 
-    Metadata that does not fit a JPEG segment, or any in another format, is dropped with a warning.
+    Metadata that does not fit a JPEG segment, and all metadata of other formats, is dropped with a
+    warning.
     """
     if metadata == Metadata():
         return data
@@ -98,7 +99,7 @@ def xmp_orientation(xmp: bytes) -> int:
 
 
 def for_output(metadata: Metadata) -> Metadata:
-    """Return the metadata that still holds for an upright, coloured image.
+    """Return the metadata that remains valid for an upright, coloured image.
 
     The orientation becomes 1; the EXIF thumbnail, which is grey, and a profile that is not for RGB
     are removed.
@@ -122,9 +123,9 @@ def for_output(metadata: Metadata) -> Metadata:
 
 
 def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
-    """Return the single SHORT and LONG values of the first IFD by tag, and if there is another IFD.
+    """Return the single SHORT and LONG values of the first IFD, and True if another IFD follows.
 
-    An EXIF block is a TIFF too. Other data has no tags.
+    `block` is a TIFF file or an EXIF block; other data gives no tags.
     """
     order, entries, end = _first_ifd(block)
     tags = {}
@@ -136,7 +137,7 @@ def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:
 def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]], int]:
     """Return byte order, (tag, type, position) of single SHORT or LONG values, and IFD end.
 
-    The end is where the offset of the next IFD stands, or 0 if the block is malformed.
+    The end is the position of the offset of the next IFD, or 0 if the block is malformed.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]), "")
     if not order or len(block) < 8:
@@ -182,7 +183,7 @@ def _read_jpeg(data: bytes) -> Metadata:
         elif marker == 0xE2 and data.startswith(_ICC, start) and end - start > len(_ICC) + 2:
             profile[data[start + len(_ICC)]] = data[start + len(_ICC) + 2 : end]
     icc = b"".join(part for _, part in sorted(profile.items()))
-    # A profile begins with its length; one with a part missing is dropped.
+    # A profile begins with its length, so a profile with a missing part is found and dropped.
     return Metadata(exif, icc if int.from_bytes(icc[:4], "big") == len(icc) else b"", xmp)
 
 

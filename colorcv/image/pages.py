@@ -15,26 +15,26 @@ __all__ = ["count_pages", "decode_pages", "write_pages"]
 
 
 def decode_pages(data: bytes, name: str, *, max_pixels: int | None = None) -> Iterator[ImageFile]:
-    """Decode every page of a TIFF file, one at a time; files of other formats have one.
+    """Decode every page of a TIFF file, one at a time; other formats count as one page.
 
     Parameters
     ----------
     data : bytes
         Content of the file.
     name : str
-        Name of the file in errors, which add the page.
+        Name of the file in errors, to which the page number is added.
     max_pixels : int, optional
         The largest page that is decoded, as for `read_image`.
 
     Yields
     ------
     ImageFile
-        As of `read_image`.
+        As for `decode_image`.
 
     Raises
     ------
     ImageError
-        As of `read_image`.
+        As for `decode_image`.
     """
     pages = count_pages(data)
     if pages < 2:
@@ -48,21 +48,22 @@ def decode_pages(data: bytes, name: str, *, max_pixels: int | None = None) -> It
 def write_pages(
     path: StrPath, pages: Iterable[AnyArray], *, overwrite: bool = False, software: str = ""
 ) -> None:
-    """Write a TIFF file of several pages under its name when it is complete, or not at all.
+    """Write a TIFF file of several pages completely, or not at all.
 
     Parameters
     ----------
     path : path
+        Must end in .tif or .tiff.
     pages : iterable of (H, W, 3) or (H, W, 4) arrays
         BGR or BGRA, of any sizes and dtypes that TIFF holds. Each is encoded before the next one
-        is asked for.
+        is read.
     overwrite, software
         As for `write_image`.
 
     Raises
     ------
     ImageError
-        As `write_image`; the path is not a TIFF's; the file would exceed 4 GB.
+        As for `write_image`; or the suffix is not a TIFF's, or the file would exceed 4 GB.
     """
     path = Path(path)
     if path.suffix.lower() not in (".tif", ".tiff"):

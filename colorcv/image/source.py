@@ -1,6 +1,7 @@
-"""`SourceImage`: lightness out, chroma in.
+"""`SourceImage`: the lightness of an image, and the image with new chroma.
 
-Full-size work is done in strips of rows, so that memory is bounded by the image itself.
+Full-size arrays are processed in strips of rows, so that temporary memory is a fraction of the
+image's.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from .border import DETECTION_SIDE, NO_BORDER, Border, detect_border
 from .inputs import load_image
 from .validation import check_ignore_border, check_saturation
 
-__all__ = ["SourceImage", "check_saturation"]
+__all__ = ["SourceImage"]
 
 T = TypeVar("T")
 
-# Temporary arrays take about 50 bytes per pixel, so at most 1/8 of the image is in work at a time,
-# over all threads.
+# Temporary arrays take about 50 bytes per pixel, so all threads together process at most 1/8 of the
+# image at a time.
 _IN_FLIGHT_DIVISOR, _MAX_THREADS = 8, 8
 # Pixels per strip: enough to outweigh the overhead of calls, few enough to stay in a core's cache.
 _MIN_STRIP_PIXELS, _MAX_STRIP_PIXELS = 1 << 12, 1 << 17
 
 
 class SourceImage:
-    """A validated image whose lightness can be read and which can be given colours.
+    """A validated image: its lightness at any size, and itself with new chroma.
 
     Parameters
     ----------
@@ -43,15 +44,15 @@ class SourceImage:
         Order of the colour channels of the input and the result, also for a file. A fourth
         channel is alpha.
     ignore_border : {"auto", True, False}
-        Find a uniform border (`detect_border`), leave it out of the lightness that the network
-        sees, and keep it grey. ``"auto"`` uses the strict rule, True the other.
+        Find a uniform border (`detect_border`), leave it out of `lightness_at`, and keep it grey.
+        ``"auto"`` uses the strict rule, True the other; False looks for none.
 
     Raises
     ------
     ImageError
-        Not a usable image.
+        The image is not usable.
     OptionError
-        Unknown `order` or `ignore_border`.
+        `order` or `ignore_border` has an invalid value.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SourceImage:
         in_flight = height * width // _IN_FLIGHT_DIVISOR
         useful_threads = max(2, in_flight // _MIN_STRIP_PIXELS - 1)
         self._threads = min(cv2.getNumThreads(), useful_threads, _MAX_THREADS)
-        # ordered_map has one more strip in work, or waiting, than there are threads.
+        # ordered_map holds one more strip, processed or waiting, than there are threads.
         budget = in_flight // (max(2, self._threads) + 1)
         budget = min(max(budget, _MIN_STRIP_PIXELS), _MAX_STRIP_PIXELS)
         # If one row is larger than a strip may be, strips are taken from the transposed image.
@@ -120,19 +121,18 @@ class SourceImage:
         return len(values) == 2
 
     def lightness_at(self, shape_hw: tuple[int, int]) -> Float32Array:
-        """Return L* at another size.
+        """Return the L* of the part within the border, at another size.
 
         Parameters
         ----------
         shape_hw : (int, int)
-            Rows and columns.
+            Rows and columns of the result.
 
         Returns
         -------
         shape_hw float32, 0..100
             Area mean along an axis that shrinks, linear interpolation along one that grows,
-            weighted by alpha. Fully transparent areas take the mean of the visible image. Only
-            what is within the border.
+            weighted by alpha. Fully transparent areas take the mean of the visible image.
         """
         if self._inside_slices:
             return self._inside.lightness_at(shape_hw)
@@ -151,15 +151,15 @@ class SourceImage:
         Parameters
         ----------
         chroma : (s, t, 2) float32
-            a* and b* at any size, of what is within the border.
+            a* and b* of the part within the border, at any size.
         saturation : float
             Factor on chroma, 0..10; 0 returns the grey image.
 
         Returns
         -------
         (H, W, 3) or, with alpha, (H, W, 4), of the input's dtype
-            Lightness is the input's. Where the sRGB gamut does not hold the colour at that
-            lightness, chroma is reduced. float64 is computed in float32.
+            Lightness is the input's. Where a colour of that lightness is outside the sRGB gamut,
+            chroma is reduced. float64 is computed in float32.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Lightness and colours of strips of an image: grey (n, W) or colour (n, W, 3), any dtype."""
+"""Lightness and colours of strips of an image, (n, W) grey or (n, W, 3) colour, any dtype."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def contiguous(strip: AnyArray) -> AnyArray:
     strip = np.ascontiguousarray(strip, strip.dtype.newbyteorder("="))
     if strip.dtype.kind == "f":
         strip = np.clip(strip, 0, 1)
-    # A grey image stored as colour: a table lookup takes a third of the time of a cube root.
+    # For a grey image stored as colour, a table lookup takes a third of the time of a cube root.
     if strip.ndim == 3 and (strip[0, 0] == strip[0, 0, 0]).all():
         blue, green, red = cv2.split(strip)
         if np.array_equal(blue, green) and np.array_equal(green, red):
@@ -40,7 +40,7 @@ def contiguous(strip: AnyArray) -> AnyArray:
 
 
 def lightness(strip: AnyArray, order: str) -> Float32Array:
-    """Return L* in 0..100, (n, W); `order` is that of the colour channels."""
+    """Return L* in 0..100, (n, W) float32; `order` is that of the colour channels."""
     if strip.ndim == 3:
         return lightness_from_luminance(_luminance(strip, order))
     if strip.dtype.kind == "u":

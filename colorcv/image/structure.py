@@ -1,4 +1,4 @@
-"""Structure of each image format: its size, and lengths that must lie within the file."""
+"""Parsers of each image format: size and frames; check that lengths lie within the file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = [
     "read_webp",
 ]
 
-# Deflate compresses at most 1032 to 1; each 8 x 8 block of a Huffman-coded JPEG takes a bit or
-# more. A file smaller than that for its size is truncated, and nothing is allocated for it.
+# Deflate compresses at most 1032 to 1; each 8 x 8 block of a Huffman-coded JPEG takes at least a
+# bit. A smaller file is truncated, and is refused before memory is allocated.
 _DEFLATE_RATIO = 1032
 _JPEG_PIXELS_PER_BYTE = 8 * 64
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file's structure says of its image.
+    """Format, size and number of images of an image file.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Inspection:
     images : int
         Pages of a TIFF, frames of an animation; 1 for all others.
     data : bytes
-        What to decode: the file, or its parts that the decoder needs.
+        The bytes to decode: the file, or the parts of it that the decoder needs.
     """
 
     format: str
@@ -55,12 +55,12 @@ class Inspection:
 
 
 def read_png(data: bytes, name: str, max_pixels: int | None) -> Inspection:
-    """Return what a PNG holds, without the chunks that do not matter for its pixels."""
+    """Inspect a PNG; keep only the chunks that its pixels need."""
     kept, idat, frames = [data[:8]], 0, 1
     for chunk, start, end in _png_chunks(data, name):
         if chunk == b"acTL" and end - start == 20:
             frames = max(1, int.from_bytes(data[start + 8 : start + 12], "big"))
-        # The rest is not for the pixels: text, profiles and the further frames of an animation.
+        # Text, profiles and the further frames of an animation are left out.
         if chunk in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             kept.append(data[start:end])
             idat += end - start - 12 if chunk == b"IDAT" else 0
@@ -93,7 +93,7 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, int, int]]:
 
 
 def read_jpeg(data: bytes, name: str) -> Inspection:
-    """Return what a JPEG holds."""
+    """Inspect a JPEG."""
     size = (0, 0)
     for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -103,16 +103,16 @@ def read_jpeg(data: bytes, name: str) -> Inspection:
             if marker < 0xC8 and width * height > len(data) * _JPEG_PIXELS_PER_BYTE:
                 raise damaged(name, f"its {len(data)} bytes are too few for {width}x{height}")
             size = max(size, (width, height))
-    # Thumbnails with ends of their own lie in segments, before the pixels.
+    # Thumbnails have end markers too, but lie in segments, before the pixels.
     scan = data.find(b"\xff\xda", max((end for _, _, end in jpeg_segments(data)), default=2))
-    # OpenCV 4.10 fills what is missing with grey and reports nothing.
+    # OpenCV 4.10 fills a truncated JPEG with grey and reports nothing, so it is refused here.
     if scan < 0 or data.find(b"\xff\xd9", scan) < 0:
         raise damaged(name, "this JPEG has no end")
     return Inspection("JPEG", size, data=data)
 
 
 def read_tiff(data: bytes, name: str) -> Inspection:
-    """Return what the first page of a TIFF holds."""
+    """Inspect the first page of a TIFF; count its pages."""
     pages = tiff_layout.pages(data)
     if not pages:
         raise damaged(name, "this TIFF has no readable page")
@@ -123,7 +123,7 @@ def read_tiff(data: bytes, name: str) -> Inspection:
 
 
 def read_webp(data: bytes, name: str) -> Inspection:
-    """Return what a WebP holds."""
+    """Inspect a WebP."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise damaged(name, f"this WebP claims {end} bytes, the file has {len(data)}")
@@ -153,7 +153,7 @@ def read_webp(data: bytes, name: str) -> Inspection:
 
 
 def read_gif(data: bytes, name: str) -> Inspection:
-    """Return what a GIF holds."""
+    """Inspect a GIF."""
     size = struct.unpack_from("<HH", data, 6)
     start, frames = 13 + _color_table(data[10]), 0
     while start < len(data) and data[start] != 0x3B:
@@ -165,7 +165,7 @@ def read_gif(data: bytes, name: str) -> Inspection:
         elif data[start] == 0x21:
             start += 2
         elif frames:
-            break  # bytes after the last image that are no block
+            break  # trailing bytes after the last image
         else:
             raise damaged(name, f"unknown GIF block at byte {start}")
         while data[start]:  # IndexError: it ends within a block
@@ -181,7 +181,7 @@ def _color_table(flags: int) -> int:
 
 
 def read_bmp(data: bytes, name: str) -> Inspection:
-    """Return what a Windows or OS/2 bitmap holds."""
+    """Inspect a Windows or OS/2 bitmap."""
     (header,) = struct.unpack_from("<L", data, 14)
     if header == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
@@ -195,7 +195,7 @@ def read_bmp(data: bytes, name: str) -> Inspection:
 
 
 def read_jpeg_2000(data: bytes, name: str) -> Inspection:
-    """Return what a JPEG 2000 file or codestream holds."""
+    """Inspect a JPEG 2000 file or codestream."""
     codestream = data.find(b"\xff\x4f\xff\x51")
     if codestream < 0:
         raise damaged(name, "this JPEG 2000 has no codestream")
@@ -215,7 +215,7 @@ def read_jpeg_2000(data: bytes, name: str) -> Inspection:
 
 
 def read_pnm(data: bytes, name: str, match: re.Match[bytes]) -> Inspection:
-    """Return what a PBM, PGM or PPM holds; `match` is of its header."""
+    """Inspect a PBM, PGM or PPM; `match` is the match of its header."""
     kind, width, height = int(match[1]), int(match[3]), int(match[5])
     samples = width * height * (3 if kind in (3, 6) else 1)
     if kind == 4:
@@ -227,8 +227,8 @@ def read_pnm(data: bytes, name: str, match: re.Match[bytes]) -> Inspection:
 
 
 def check_raw_size(data: bytes, name: str, needed: int, *, rle: bool = False) -> None:
-    """Raise an ImageError if pixels that are not compressed do not fit in the file."""
-    # A run of RLE is at most 255 pixels in 2 bytes; "delta" codes skip more, but are not used.
+    """Raise an ImageError if the file is too short for its raw or run-length encoded pixels."""
+    # A run of RLE has at most 255 pixels in 2 bytes. "Delta" codes skip more, but are not in use.
     if needed > len(data) * (128 if rle else 1):
         raise damaged(name, f"its header asks for {needed} bytes of pixels")
 

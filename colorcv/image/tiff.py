@@ -12,7 +12,7 @@ _SUBFILE_TYPE, _SOFTWARE = 254, 305
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _ASCII, _SHORT, _LONG = 2, 3, 4
-_MAX_PAGES = 65_536  # libtiff's limit; also ends chains that go in circles
+_MAX_PAGES = 65_536  # libtiff's limit
 
 
 def count_pages(data: bytes) -> int:
@@ -21,10 +21,10 @@ def count_pages(data: bytes) -> int:
 
 
 def split_pages(data: bytes) -> Iterator[bytes]:
-    """Yield a TIFF file with a single page for each page of a TIFF file.
+    """Yield, for each page of a TIFF file, a TIFF file of this page.
 
-    Each is the whole file with the page as its first and last IFD, so that nothing but two offsets
-    changes.
+    Each is a copy of the whole file with the page as its first and last IFD; only two offsets
+    change.
     """
     order = _BYTE_ORDERS[data[:4]]
     for start in _page_offsets(data):
@@ -82,7 +82,7 @@ def set_software(block: bytes, software: str) -> bytes:
     """Return a TIFF file or an EXIF block with this Software tag.
 
     A new first IFD is appended, so that no other offset changes. An empty block becomes an EXIF
-    block with this tag alone; a malformed one is returned as it is.
+    block with only this tag; a malformed one is returned unchanged.
     """
     block = block or b"II*\0\x08\0\0\0" + b"\0" * 6
     order = _BYTE_ORDERS.get(block[:4])

@@ -3,7 +3,7 @@
 OpenCV's TIFF decoder (4.14 and 5.0) returns uninitialised memory for planar samples above 8 bits,
 leaves out alpha beside grey, and multiplies 8-bit colours by their alpha. `read_samples` rewrites
 the directory of such a page, so that each plane, or each row of interleaved samples, is a grey
-image, which OpenCV decodes as it is. References are to TIFF 6.0 (Adobe, 1992).
+image, which OpenCV decodes unchanged. References are to TIFF 6.0 (Adobe, 1992).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 
 _TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}
 _MAX_PAGES = 10_000
-# Codecs of bytes, which know nothing of pixels: none, LZW, Deflate (two numbers), PackBits.
+# Codecs that compress bytes whatever their meaning: none, LZW, Deflate (two numbers), PackBits.
 _BYTE_CODECS = (1, 5, 8, 32773, 32946)
 
 
@@ -136,7 +136,7 @@ def problem(data: bytes, page: Page) -> str:
             return f"{size} bytes of pixels at byte {offset}, the file has {len(data)}"
     if page.get(COMPRESSION, 1) == 1:
         needed = (page.width * page.bits + 7) // 8 * page.height * page.samples
-        # Some writers state wrong sizes, so the file's own length counts.
+        # Some writers state wrong sizes, so the length of the file is compared.
         if needed > len(data):
             return f"{needed} bytes of pixels, the file has {len(data)}"
     tile_pixels = page.get(TILE_WIDTH, 0) * page.get(TILE_HEIGHT, 0)
@@ -161,8 +161,8 @@ def read_samples(data: bytes, page: Page) -> AnyArray | None:
     Returns
     -------
     (H, W, samples) uint8, uint16, float32 or float64 array, or None
-        None where the page is compressed by a codec that needs to know its layout, has a layout
-        that cannot be rewritten, or is damaged.
+        None if the page's codec depends on the layout, its layout cannot be rewritten, or it is
+        damaged.
     """
     if page.is_big or page.bits not in (8, 16, 32, 64) or len(set(page.tags[BITS])) > 1:
         return None

@@ -1,4 +1,4 @@
-"""`validate_image` and `check_saturation`: which arrays and factors are accepted."""
+"""Checks of arguments: `validate_image`, `check_saturation`, `check_ignore_border`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _ACCEPTED = (
     "expected an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or "
     "floats in 0..1, a path, encoded bytes, a binary file or a Pillow image"
 )
-# Floats may lie this far outside 0..1, as resampling overshoots; they are clipped later.
+# Resampling overshoots, so floats may be this far outside 0..1; they are clipped later.
 _OVERSHOOT = 1e-3
 
 
 def validate_image(image: Any) -> AnyArray:
-    """Return the array if it is a usable image, else raise an ImageError that says why not."""
+    """Return `image` if it is a usable array; else raise an ImageError with the reason.
+
+    Accepted are (H, W), (H, W, 1), (H, W, 3) and (H, W, 4) of uint8, uint16 or floats in 0..1.
+    """
     if image is None:
         raise ImageError(f"got None (did cv2.imread fail?); {_ACCEPTED}")
     if not isinstance(image, np.ndarray):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._typing import Device, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer
-from ..image.source import check_saturation
+from ..image.validation import check_saturation
 from ..steering.editing import check_strength, prepare_reference
 from ..steering.hints import Hints
 from ..temporal import ChromaPropagator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
-from ..image.source import check_saturation
+from ..image.validation import check_saturation
 
 __all__ = ["LOSSLESS", "VideoOptions"]
 
