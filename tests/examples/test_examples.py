@@ -263,14 +263,22 @@ def test_notebook_shows_before_and_after(tmp_path: Path) -> None:
         for output in cell.get("outputs", [])
         if "image/jpeg" in output.get("data", {})
     ]
-    assert len(shown) == 7
+    assert len(shown) == 8
     for jpeg in shown:
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
         assert picture.std(axis=2).max() > 5
-    before, after = np.hsplit(
-        cv2.imdecode(np.frombuffer(base64.b64decode(shown[-5]), np.uint8), cv2.IMREAD_COLOR), 2
-    )
+
+    def halves(jpeg: str) -> list[np.ndarray]:
+        encoded = np.frombuffer(base64.b64decode(jpeg), np.uint8)
+        return np.hsplit(cv2.imdecode(encoded, cv2.IMREAD_COLOR), 2)
+
+    before, after = halves(shown[2])
     assert before.std(axis=2).mean() < 1 < after.std(axis=2).mean()
+    guess, hinted = halves(shown[-2])
+    leaves, shops = np.s_[30:60, 200:240], np.s_[100:140, 370:385]
+    for place, is_warm in ((leaves, False), (shops, True)):
+        _, green, red = (hinted[place].astype(float) - guess[place]).mean(axis=(0, 1))
+        assert (red > green) == is_warm
     assert (tmp_path / "mine.color.jpg").is_file()
 
 
