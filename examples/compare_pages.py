@@ -91,7 +91,7 @@ def data_url(image, size_wh: tuple[int, int]) -> str:
 
 
 def figure(path: Path, colorizer: colorcv.Colorizer, side: int) -> str:
-    """Return one photo as a part of the page, at most `side` pixels long."""
+    """Return the HTML of one photo, at most `side` pixels long."""
     after = colorizer.colorize(path)
     before = colorizer.colorize(path, saturation=0)  # upright, and grey even if it was sepia
     height, width = after.shape[:2]

@@ -1,15 +1,15 @@
-"""Measure a model on colour photos: take their colour away, colour them, compare with the original.
+"""Measure a model on colour photos: make them grey, colour them, compare with the originals.
 
     python evaluate.py PHOTOS [--output evaluation] [--model lite] [--side 512]
                        [--hints N ...] [--reference]
 
-Writes OUTPUT.csv, one line for each photo; OUTPUT.jpg, a contact sheet: the original, what the
-network saw, what it answered; and OUTPUT.chart.png, error against colourfulness at several
-saturations: further down is nearer to the originals, further right more colourful. Prints the
-table. What is measured, each over all pixels:
+Writes OUTPUT.csv, one line for each photo; OUTPUT.jpg, a contact sheet of original, input and
+result; and OUTPUT.chart.png, error against colourfulness at several saturations: further down is
+nearer to the originals, further right more colourful. Prints the table. The measures, each over all
+pixels:
 
     psnr           peak signal to noise ratio of sRGB, dB; higher is nearer
-    psnr_grey      the same for the photo left grey, to hold psnr against
+    psnr_grey      the same for the photo left grey, to compare psnr with
     ssim           structural similarity of sRGB, 1 is equal
     ab_error       mean distance of a and b (CIE L*a*b*, D65)
     error          the same over that of the photo left grey; nan for an original without colour
@@ -21,14 +21,14 @@ table. What is measured, each over all pixels:
     colorful_true  the same for the original
     patchiness     mean |gradient of ab| where the original's is below its own median
 
-With --hints N the true colour of N random places is given away, the same places in every run, and
-psnr_N is measured of what comes out; N may be several. With --reference the left half of each photo
-is the reference of its right half: psnr_half is the right half's without it, psnr_reference with
-it.
+With --hints N, the true colours at N random places, the same in every run, are given as hints, and
+psnr_N is the PSNR of the result; several N are allowed. With --reference, the left half of each
+photo is the reference of its right half: psnr_half is the right half's PSNR without it,
+psnr_reference with it.
 
-A network that never dares a colour does well in those before colorful: read them beside it, and
-look at the sheet. The last line is what `examples.training` prints too: the median error, the share
-of photos nearer than grey, colourfulness over the originals'.
+A network that predicts pale colours only does well in the measures before colorful: compare them
+with it, and look at the sheet. The last line is what `examples.training` prints too: the median
+error, the share of photos nearer than grey, colourfulness over the originals'.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def measure(original, colored, grey) -> dict[str, float]:
 
 
 def measure_hints(colorizer, original, grey, counts, seed: int) -> dict[str, float]:
-    """PSNR after giving the true colours of random places away."""
+    """Return the PSNR with the true colours at random places as hints."""
     places = np.random.default_rng(seed).permutation(grey.shape[0] * grey.shape[1])
     found = {}
     for count in counts:
@@ -86,13 +86,13 @@ def measure_hints(colorizer, original, grey, counts, seed: int) -> dict[str, flo
 
 
 def measure_reference(colorizer, original, grey) -> dict[str, float]:
-    """PSNR of the right half, without and with the left half as its reference."""
+    """Return the PSNR of the right half, without and with the left half as its reference."""
     middle = original.shape[1] // 2
     left, right, half = original[:, :middle], original[:, middle:], grey[:, middle:]
     plain = colorizer.colorize(half, order="rgb")
     try:
         colored = colorizer.colorize(half, order="rgb", reference=left)
-    except colorcv.ImageError:  # a grey half has no colours to be taken
+    except colorcv.ImageError:  # a grey half cannot be a reference
         return {"psnr_half": math.nan, "psnr_reference": math.nan}
     return {
         "psnr_half": measures.psnr(right, plain),
@@ -101,7 +101,7 @@ def measure_reference(colorizer, original, grey) -> dict[str, float]:
 
 
 def read_rgb(path: Path, side: int):
-    """The photo upright, at most `side` pixels long, or None if it cannot be read."""
+    """Return the photo upright, at most `side` pixels long, or None if it cannot be read."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
         return None
@@ -111,7 +111,7 @@ def read_rgb(path: Path, side: int):
 
 
 def thumb(rgb):
-    """The picture inside a white cell of the contact sheet, BGR."""
+    """Return the image inside a white cell of the contact sheet, BGR."""
     scale = min(THUMB_HW[0] / rgb.shape[0], THUMB_HW[1] / rgb.shape[1])
     size_wh = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
     small = cv2.resize(rgb, size_wh, interpolation=cv2.INTER_AREA)[..., ::-1]
@@ -122,7 +122,7 @@ def thumb(rgb):
 
 
 def sheet_row(name: str, pictures, line: dict[str, float]):
-    """One photo's row of the contact sheet: a caption above its three pictures."""
+    """Return one photo's row of the contact sheet: a caption above its three images."""
     caption = "{}   PSNR {psnr:.1f} (grey {psnr_grey:.1f})   CIEDE2000 {ciede2000:.1f}".format(
         name.encode("ascii", "replace").decode()[:40], **line
     )
@@ -133,7 +133,7 @@ def sheet_row(name: str, pictures, line: dict[str, float]):
 
 
 def contact_sheet(rows):
-    """The rows in columns, so that the sheet of a large folder can still be opened."""
+    """Lay out the rows in columns, so that the sheet of a large folder can still be opened."""
     in_column = math.ceil(math.sqrt(4 * len(rows)))
     rows = rows + [np.full_like(rows[0], 255)] * (-len(rows) % in_column)
     columns = [np.vstack(rows[i : i + in_column]) for i in range(0, len(rows), in_column)]
@@ -178,7 +178,7 @@ def chart(points: list[tuple[float, float, float]]):
 
 
 def mean_of(values: list[float]) -> float:
-    """The mean of those that are there; nan for none."""
+    """Return the mean of the values that are not nan; nan if there are none."""
     there = [value for value in values if not math.isnan(value)]
     return float(np.mean(there)) if there else math.nan
 

@@ -26,7 +26,7 @@ COLUMNS = ("file", "outcome", "width", "height", "seconds")
 
 
 def write_image(target: Path, image) -> None:
-    """Write it in the format of the suffix, under its name only once it is complete."""
+    """Write an image in the format of the suffix; the file appears only once it is complete."""
     ok, encoded = cv2.imencode(target.suffix, image)
     if not ok:
         raise OSError(f"{target.name}: cannot write {target.suffix}")

@@ -1,4 +1,4 @@
-"""Measures of a coloured photo against its original, for evaluate.py and the training alike.
+"""Measures of a coloured photo against its original, for evaluate.py and the training.
 
 All photos are (H, W, 3) uint8, BGR. Lab is CIE L*a*b*, D65.
 
@@ -25,7 +25,7 @@ GREY = 1.0  # mean chroma below which an original counts as grey: it has no erro
 
 
 def colorfulness(bgr) -> float:
-    """Hasler and Suesstrunk, "Measuring colourfulness in natural images", 2003, section 5."""
+    """Return Hasler and Suesstrunk's measure (Measuring colourfulness in natural images, 2003)."""
     blue, green, red = (bgr[..., i].astype(np.float64) for i in range(3))
     opponents = red - green, (red + green) / 2 - blue
     spread = math.hypot(*(channel.std() for channel in opponents))
@@ -34,18 +34,18 @@ def colorfulness(bgr) -> float:
 
 
 def lab_of(bgr):
-    """(H, W, 3) float32 L*, a, b of uint8 BGR."""
+    """Return (H, W, 3) float32 L*, a, b of uint8 BGR."""
     return cv2.cvtColor(bgr.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
 
 
 def psnr(original, colored) -> float:
-    """Peak signal to noise ratio in dB; infinite for equal pictures."""
+    """Return the peak signal to noise ratio in dB; infinite for equal images."""
     error = np.mean((original.astype(np.float64) - colored) ** 2)
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def patchiness(true_ab, ab) -> float:
-    """Mean |gradient of ab| where the truth is smooth, in ab per cell of a 48 x 48 grid."""
+    """Return the mean |gradient of ab| where the truth is smooth, in ab per cell of 48x48."""
     true_steps, steps = (
         _steps(cv2.resize(plane, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
         for plane in (true_ab, ab)
@@ -54,7 +54,7 @@ def patchiness(true_ab, ab) -> float:
 
 
 def _steps(ab):
-    """(47, 47): mean absolute step of a and b to the right and down."""
+    """Return (47, 47): the mean absolute difference of a and b to the right and below."""
     right, down = np.abs(np.diff(ab, axis=1))[:-1], np.abs(np.diff(ab, axis=0))[:, :-1]
     return (right + down).mean(axis=2) / 2
 
@@ -80,7 +80,7 @@ def summarize(lines: list[dict[str, float]]) -> dict[str, float]:
     """Return the median error, the share nearer than grey, colourfulness over the originals'.
 
     PSNR and patchiness are means over all photos; grey originals do not count for the other three,
-    which are nan where nothing is left.
+    which are nan if no photo is left.
     """
     colored = [line for line in lines if not math.isnan(line["error"])]
     true = sum(line["colorful_true"] for line in colored)
@@ -94,7 +94,7 @@ def summarize(lines: list[dict[str, float]]) -> dict[str, float]:
 
 
 def as_text(summary: dict[str, float]) -> str:
-    """The five figures on one line."""
+    """Format the five figures on one line."""
     return (
         "error {error:.3f} of grey's, nearer on {nearer:.0%}, colourfulness {colorfulness:.2f}, "
         "PSNR {psnr:.2f} dB, patchiness {patchiness:.3f}".format(**summary)

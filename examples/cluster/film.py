@@ -2,10 +2,10 @@
 
     python film.py FILM [OUTPUT] [--scheduler tcp://host:8786] [--piece 30] [--model lite]
 
-Colours never travel across a cut, so a piece that begins at one gets the very colours that it has
-in the whole film. The pieces are coloured by `colorcv.colorize_video` on the workers, and joined
-packet by packet with the film's own time stamps and sound. The film's folder and the output's
-must be there under the same names on every machine (NFS or the like). Needs PyAV.
+Colours are never propagated across a cut, so a piece that begins at one gets the same colours as in
+the whole film. The workers colour the pieces with `colorcv.colorize_video`, and the packets are
+joined with the film's own time stamps and audio. The folders of the film and the output must have
+the same path on every machine (on NFS, for instance). Needs PyAV.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import colorcv
 
-# The library's own reader and cut detection, so that cuts are found where one machine finds them.
+# The library's own reader and cut detection, so that cuts are the same as on one machine.
 from colorcv.temporal import is_cut
 from colorcv.video.options import VideoOptions
 from colorcv.video.pyav.demuxer import Demuxer
@@ -38,7 +38,7 @@ RETRIES = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """A film's time stamps, and where it is cut: frames counted from 0."""
+    """A film's time stamps, and the first frame after each cut, counted from 0."""
 
     time_base: Fraction
     pts: list[int]
@@ -46,7 +46,7 @@ class Plan:
     start_s: Fraction  # of the film, on the clock of `pts`
 
     def pieces(self, seconds: float) -> list[tuple[int, int]]:
-        """First frame and end of each piece: whole scenes, together at least so long."""
+        """Return the first frame and the end of each piece: scenes of at least `seconds` in all."""
         edges = [0]
         for cut in self.cuts:
             if (self.pts[cut] - self.pts[edges[-1]]) * self.time_base >= seconds:
@@ -85,10 +85,10 @@ def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
 def color_piece(
     film: str, part: str, start: float | None, end: float | None, options: dict[str, Any]
 ) -> int:
-    """Colour one piece on a worker; its name appears when it is complete. Gives its frames."""
+    """Colour one piece on a worker and return its frames; the file appears when complete."""
     import colorcv
 
-    # A second try, after a worker died at the wrong moment, writes over the first.
+    # If a worker dies just after it has finished, the next one overwrites its piece.
     result = colorcv.colorize_video(
         film, part, start=start, end=end, audio="none", overwrite=True, **options
     )
@@ -129,17 +129,17 @@ def color_film(client: Client, film: Path, output: Path, seconds: float, **optio
 
 
 def input_hw(model: str) -> tuple[int, int]:
-    """The size that the model looks at; asked of a worker, since this machine may have no model."""
+    """Return the input size of the model; run on a worker, as this machine may have no model."""
     import colorcv
 
     return colorcv.Colorizer(model).input_hw
 
 
 def join(parts: list[Path], plan: Plan, film: Path, output: Path) -> None:
-    """Put the pieces behind each other, with the film's time stamps, beside the film's sound."""
+    """Join the pieces with the film's time stamps, and add the film's audio."""
     options = {"movflags": "+faststart"} if output.suffix.lower() in (".mp4", ".mov") else {}
     if output.suffix.lower() == ".mkv":
-        options = {"avoid_negative_ts": "disabled"}  # sound that begins before the picture does
+        options = {"avoid_negative_ts": "disabled"}  # for audio that begins before the video
     with (
         contextlib.closing(Demuxer(film, VideoOptions())) as source,
         av.open(str(output), "w", container_options=options) as joined,
@@ -156,7 +156,7 @@ def join(parts: list[Path], plan: Plan, film: Path, output: Path) -> None:
 
 
 def video_packets(parts: list[Path], plan: Plan, stream: Any) -> Iterator[Any]:
-    """Packets of the pieces, each with the time stamp that its frame has in the film."""
+    """Yield the packets of the pieces, each with the time stamp of its frame in the film."""
     delay = max(reordering(part) for part in parts)
     usual = plan.pts[1] - plan.pts[0] if len(plan.pts) > 1 else 1
     decode_times = [plan.pts[0] - usual * i for i in range(delay, 0, -1)] + plan.pts
@@ -181,14 +181,14 @@ def all_pts(part: Path) -> list[int]:
 
 
 def reordering(part: Path) -> int:
-    """How many frames a packet is ahead of its turn at most, as B-frames want it."""
+    """Return by how many frames a packet precedes its presentation order at most (B-frames)."""
     times = all_pts(part)
     rank = {pts: i for i, pts in enumerate(sorted(times))}
     return max(i - rank[pts] for i, pts in enumerate(times))
 
 
 def audio_packets(source: Demuxer, streams: dict[int, Any]) -> Iterator[Any]:
-    """Packets of the film's sound, on the clock that the reader gives the frames."""
+    """Yield the packets of the film's audio, on the same clock as the frames."""
     for packet in source.packets():
         if packet is not None and packet.stream.index in streams and packet.dts is not None:
             packet.stream = streams[packet.stream.index]

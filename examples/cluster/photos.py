@@ -4,8 +4,8 @@
     python photos.py SCANS COLORED --scheduler tcp://host:8786  # an existing cluster
     python photos.py urls.txt COLORED                           # one URL per line
 
-Photos of a folder are sent to the workers and back; URLs are downloaded by the workers. So they
-share nothing but the network. Only a few photos per worker are in flight. A photo whose worker dies
+Photos of a folder are sent to the workers and back; the workers download URLs, so no shared folder
+is needed. Only a few photos per worker are in flight. A photo whose worker dies
 is given to another. Existing results are not overwritten, so an interrupted run resumes.
 """
 

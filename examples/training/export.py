@@ -1,10 +1,10 @@
-"""Write the files that colorcv runs from a training's state.
+"""Export a training's state to the files that colorcv runs.
 
     python -m examples.training.export STATE DIR [--name mine] [--lightness GOLDEN.npz]
 
 DIR gets NAME.prototxt, NAME.caffemodel (float16) and pts_in_hull.npy, which
 `colorcv.ModelFiles` takes, and golden.npz: lightness of held-out photos and PyTorch's ab for them,
-from the weights as they were written. The answers of colorcv are compared with it at once.
+from the weights as written. The output of colorcv is compared with it at once.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ def prototxt_for(text: str, size: int, temperature: float) -> str:
 
 
 def export(state_path: Path, folder: Path, name: str, lightness: np.ndarray | None) -> float:
-    """Write the files; return the largest difference of colorcv's answers from PyTorch's.
+    """Write the files; return the largest difference of colorcv's ab from PyTorch's.
 
     Parameters
     ----------
     state_path : Path
         A training's state.pt.
     folder : Path
-        Made if it is not there; files in it are replaced.
+        Created if it does not exist; files in it are replaced.
     name : str
-        Of the prototxt and the caffemodel, without suffix.
+        Name of the prototxt and the caffemodel, without suffix.
     lightness : (N, S, S) float32, L* in 0..100, optional
-        For the golden vectors, in place of the held-out photos' that the state has.
+        For the golden vectors, in place of that of the held-out photos in the state.
     """
     state = torch.load(state_path, map_location="cpu", weights_only=True)
     network = Network(state["prototxt"])
@@ -92,7 +92,7 @@ def export(state_path: Path, folder: Path, name: str, lightness: np.ndarray | No
             half = parameter.detach().half()
             if not torch.isfinite(half).all():
                 raise ValueError(f"layer {layer!r} has weights beyond what float16 holds")
-            parameter.data = half.float()  # the golden answers are of what is written
+            parameter.data = half.float()  # the golden ab is that of the weights as written
             layers.setdefault(layer, []).append(half.numpy())
     files = colorcv.ModelFiles(
         prototxt=folder / f"{name}.prototxt",

@@ -1,7 +1,7 @@
 """The loss: Zhang, Isola and Efros (ECCV 2016), with two more terms on the annealed mean.
 
 1. Cross-entropy against the true colour soft-encoded on its 5 nearest centres (sigma 5), each
-   place weighted by the rarity of its colour (class rebalancing, their section 2.2).
+   cell weighted by the rarity of its colour (class rebalancing, their section 2.2).
 2. Huber on the annealed mean minus the true ab: nearness.
 3. L1 on the spatial gradient of the same difference: patches are gradients where the truth has
    none.
@@ -20,10 +20,10 @@ HUBER_BETA = 5.0
 
 
 class SoftEncoding:
-    """For every whole ab, its 5 nearest centres with their Gaussian weights, in a table.
+    """A table of the 5 nearest centres, with Gaussian weights, of every integer ab.
 
-    Looking up is what makes a step on the CPU fast: the distances of all places to 313 centres
-    take longer than the network.
+    The distances of all cells to 313 centres take longer to compute than the network, so a table
+    makes a step on the CPU much faster.
     """
 
     def __init__(self, centers: np.ndarray) -> None:
@@ -43,13 +43,13 @@ class SoftEncoding:
 
     def __call__(self, ab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode (P, 2) ab as bins and weights, (P, 5) each."""
-        whole = ab.round().clamp(-LIMIT, LIMIT).long() + LIMIT
-        row = whole[:, 0] * (2 * LIMIT + 1) + whole[:, 1]
+        index = ab.round().clamp(-LIMIT, LIMIT).long() + LIMIT
+        row = index[:, 0] * (2 * LIMIT + 1) + index[:, 1]
         return self.bins[row], self.weights[row]
 
 
 def rebalancing(counts: np.ndarray) -> np.ndarray:
-    """Weights of the 313 bins from how often they occur: mean 1 over the photos, at most 5.
+    """Return weights of the 313 bins from their frequencies: mean 1 over the photos, at most 5.
 
     Zhang et al. equation 4, with the frequencies mixed with 0.7 of a uniform distribution.
     """
@@ -60,8 +60,9 @@ def rebalancing(counts: np.ndarray) -> np.ndarray:
 
 
 def annealed_mean(logits: torch.Tensor, centers: torch.Tensor, temperature: float) -> torch.Tensor:
-    """(N, Q, h, w) logits to (N, h, w, 2) ab: the mean of the centres under softmax(logits / T)."""
-    # Over rows of bins: a softmax over planes walks memory in strides and is several times slower.
+    """Return (N, h, w, 2) ab: the mean of the centres under softmax of (N, Q, h, w) logits / T."""
+    # A softmax over planes reads memory in strides and is several times slower than over rows of
+    # bins, so the bins become the last axis.
     rows = logits.permute(0, 2, 3, 1)
     return functional.softmax(rows.float() / temperature, dim=-1) @ centers
 

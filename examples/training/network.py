@@ -70,14 +70,14 @@ class Network(nn.Module):
             if kind == "convolution":
                 tensors[top] = self.convolutions[name](first)
             elif kind == "relu":
-                # Of a new tensor each: the backward pass needs what stood there before.
+                # The backward pass needs the input, so the result is a new tensor.
                 tensors[top] = functional.relu(first)
             else:
                 tensors[top] = sum((tensors[bottom] for bottom in bottoms[1:]), first)
         return tensors[HEAD]
 
     def load_blobs(self, path: Path) -> None:
-        """Take the weights from a caffemodel."""
+        """Load the weights of a caffemodel."""
         layers = caffemodel.read(path)
         for name, layer in self.convolutions.items():
             for parameter, blob in zip(layer.parameters(), layers[name], strict=True):
@@ -85,13 +85,13 @@ class Network(nn.Module):
                 parameter.data = torch.from_numpy(values)
 
     def load_named(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take tensors named ``<layer>.weight`` and ``<layer>.bias``."""
+        """Load tensors named ``<layer>.weight`` and ``<layer>.bias``."""
         for name, layer in self.convolutions.items():
             for kind, parameter in layer.named_parameters():
                 parameter.data = tensors[f"{name}.{kind}"].reshape(parameter.shape).float().clone()
 
     def freeze_before(self, first: str) -> None:
-        """Train the layer `first` and those that come after it in the prototxt only."""
+        """Train only the layer `first` and those after it in the prototxt."""
         names = list(self.convolutions)
         if first not in names:
             raise ValueError(f"there is no layer {first!r}: take one of {', '.join(names)}")

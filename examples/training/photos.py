@@ -1,4 +1,4 @@
-"""Colour photos for the training: read, held apart, and made to look like old ones."""
+"""Colour photos for the training: read, held out, and made to look like old ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEPT_SIDE = 288  # pixels of a folder photo's short side that are kept
 
 
 class Photos:
-    """Encoded photos in memory, decoded when they are asked for: (H, W, 3) uint8 BGR.
+    """Encoded photos in memory, decoded on access: (H, W, 3) uint8 BGR.
 
-    `source` is a folder of photos, read with its subfolders, or one of packs: ``NAME.bin``, photos
-    one after the other, each with ``NAME.offsets.npy``, where they begin, and one offset more.
+    `source` is a folder of photos, read with its subfolders, or one of packs: ``NAME.bin`` holds
+    photos one after the other, and ``NAME.offsets.npy`` the offset of each and of the end.
     """
 
     def __init__(self, source: Path) -> None:
@@ -63,11 +63,11 @@ def _of_pack(path: Path) -> list:
 
 
 def sample(bgr, size: int, random: np.random.Generator):
-    """Make a training pair: lightness (size, size), L* as an old photo has it, and the true ab.
+    """Make a training pair: lightness (size, size), L* like an old photo's, and the true ab.
 
-    A crop of 60 to 100 % of each side, chosen apart, which squeezes it; mirrored or not; then
-    contrast 0.75 to 1.25 and offset +-10 of L*, grain on 15 % and blur on 10 %. ab is
-    (size / 4, size / 4, 2), from the crop before all that.
+    The crop has 60 to 100 % of each side, drawn independently, so it is squeezed; half of the crops
+    are mirrored. L* then gets contrast 0.75 to 1.25 and an offset of +-10, grain (15 % of crops)
+    and blur (10 %). ab is (size / 4, size / 4, 2), from the crop before these changes.
     """
     height, width = bgr.shape[:2]
     rows, columns = (max(8, round(side * random.uniform(0.6, 1))) for side in (height, width))
@@ -90,6 +90,6 @@ def sample(bgr, size: int, random: np.random.Generator):
 
 
 def resize(image, size: int):
-    """Reduce by area, enlarge linearly, to (size, size)."""
+    """Resize to (size, size): reduce by area, enlarge linearly."""
     how = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=how)

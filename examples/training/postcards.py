@@ -1,4 +1,4 @@
-"""Make a folder of one style for an example: crops of photos, graded like faded postcards.
+"""Make an example folder in one style: crops of photos, graded like faded postcards.
 
     python -m examples.training.postcards PHOTOS OUT [--count 200]
 
@@ -19,7 +19,7 @@ SIDE = 224
 
 
 def grade(bgr):
-    """Give a photo the palette of the style; its lightness stays."""
+    """Return a photo with the palette of the style and its own lightness."""
     lab = lab_of(bgr)
     light, a, b = (lab[..., i] for i in range(3))
     warm = 1 / (1 + np.exp(-(b + 0.5 * a) / 8))  # 0 for blues and greens, 1 for reds and yellows

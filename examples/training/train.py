@@ -3,8 +3,8 @@
     python -m examples.training.train PHOTOS --output DIR [--init lite] [--minutes 60]
 
 PHOTOS is a folder of colour photos or of packs. DIR gets state.pt, every few minutes and on
-Ctrl-C; the same command goes on from it. At each evaluation it gets log.csv a line, and a contact
-sheet of held-out photos: grey, coloured, original.
+Ctrl-C; the same command resumes from it. Each evaluation adds a line to log.csv and writes a
+contact sheet of held-out photos: grey, coloured, original.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from .loss import SoftEncoding, annealed_mean, loss, rebalancing
 from .network import Network, load
 from .photos import Photos, resize, sample
 
-COUNTED = 2000  # photos that the frequencies of colours are counted on
+COUNTED = 2000  # photos in which the frequencies of colours are counted
 SHEET_ROWS, SHEET_SIDE = 8, 160
 WARM_UP = 50  # steps
-GOLDEN = 8  # photos whose lightness goes into the state
+GOLDEN = 8  # photos whose lightness is saved in the state
 AVERAGE = 0.999  # decay of the mean of the weights
 
 
 def colored(network: Network, centers: torch.Tensor, bgr, saturation: float, temperature: float):
-    """Colour a photo from its lightness, as colorcv does but for the guided enlargement."""
+    """Colour a photo from its lightness, as colorcv does, but without guided upsampling."""
     lightness = np.ascontiguousarray(lab_of(bgr)[..., 0])
     device = centers.device
     small = torch.from_numpy(resize(lightness, network.input_size)).to(device)
@@ -66,7 +66,7 @@ def evaluate(
 
 
 class Training:
-    """One training: the network, the mean of its weights, the optimizer, and how far it is."""
+    """One training: the network, the mean of its weights, the optimizer, and the progress."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -89,7 +89,7 @@ class Training:
         self.device = torch.device(wanted)
         self.network, self.numpy_centers = load(options.init)
         self.network.freeze_before(options.train_from)
-        # Channels last is what a GPU's bfloat16 wants; on the CPU the backward pass of the
+        # bfloat16 on a GPU is fastest with channels last; on the CPU the backward pass of the
         # depthwise layers takes 1.5 times as long with it.
         is_gpu = self.device.type == "cuda"
         self.layout = torch.channels_last if is_gpu else torch.contiguous_format
@@ -122,7 +122,7 @@ class Training:
         return [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
 
     def _counts(self) -> np.ndarray:
-        """Count how often each bin is the nearest to a true colour of the photos."""
+        """Return, for each bin, the number of true colours of the photos nearest to it."""
         counts = np.zeros(len(self.numpy_centers))
         encoding = SoftEncoding(self.numpy_centers)
         for index in range(0, self.count, max(1, self.count // COUNTED)):
@@ -140,13 +140,13 @@ class Training:
         print(f"going on from {self.state}: step {self.step}, {self.seconds / 60:.1f} minutes")
 
     def _golden_lightness(self) -> np.ndarray:
-        """(N, S, S): lightness of a few held-out photos, for the golden vectors of an export."""
+        """Return (N, S, S), lightness of a few held-out photos, for the golden vectors."""
         size = self.network.input_size
         planes = [resize(lab_of(bgr)[..., 0], size) for bgr in self.judged[:GOLDEN]]
         return np.stack(planes).clip(0, 100)
 
     def save(self) -> None:
-        """Write the state; a crash leaves the one before."""
+        """Write the state; a crash leaves the previous one."""
         names = {n: n.removeprefix("convolutions.") for n in self.average}
         state = {
             "network": self.network.state_dict(),
@@ -167,7 +167,7 @@ class Training:
         part.replace(self.state)
 
     def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Make batches on other threads, a few ahead."""
+        """Yield batches, made a few ahead on other threads."""
         options = self.options
 
         def one(seed: int):
@@ -194,7 +194,7 @@ class Training:
                 pool.shutdown(cancel_futures=True)
 
     def _set_rate(self) -> None:
-        # By time, not by steps: it is the time that was promised.
+        # The limit of a training is a time, so the rate follows time and not steps.
         share = min(1.0, self.seconds / (60 * self.options.minutes))
         rate = self.options.rate * (0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2)
         for group in self.optimizer.param_groups:
@@ -225,7 +225,7 @@ class Training:
         return parts
 
     def evaluate(self) -> None:
-        """Measure the mean of the weights; write a line of the log and a contact sheet."""
+        """Measure the mean of the weights; write a line of log.csv and a contact sheet."""
         trained = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         summary, sheet = evaluate(

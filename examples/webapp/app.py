@@ -69,7 +69,7 @@ downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
 
 def models() -> list[str]:
-    """Return the models whose files are here: no visitor starts a download."""
+    """Return the models whose files are present, so that no visitor starts a download."""
     return [model.name for model in colorcv.models() if model.state in ("ready", "bundled")]
 
 
@@ -93,7 +93,7 @@ def predict(session: Session, model: str) -> None:
 
 
 def explain(err: colorcv.ImageError, session: Session) -> str:
-    """Say for a visitor what the library says for a programmer."""
+    """Return the error of the library in words for a visitor."""
     if not session.upload:
         return "the file is empty"
     if "MAX_PIXELS" in str(err) or "MAX_IMAGE_PIXELS" in str(err):
@@ -119,7 +119,7 @@ def requested_model() -> str:
 
 def requested_saturation() -> float:
     saturation = request.args.get("saturation", -1.0, type=float)
-    if not 0 <= saturation <= 3:  # nor is NaN
+    if not 0 <= saturation <= 3:  # true for NaN too
         abort(400, "saturation must be between 0 and 3")
     return saturation
 
@@ -133,7 +133,7 @@ def find(key: str, *, state: str | None = None) -> Session:
 
 @app.before_request
 def refuse_other_sites() -> None:
-    """Another site's page must not make a visitor's browser upload or delete here."""
+    """Reject requests to upload or delete that another site's page makes a browser send."""
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     origin = request.headers.get("Origin")
@@ -214,7 +214,7 @@ def set_hints(key: str):
 
 @app.post("/photos/<key>/reference")
 def set_reference(key: str):
-    """Take colours from another photo, or from none if the form has no file."""
+    """Set the reference to another photo, or to none if the form has no file."""
     session, upload = find(key, state="done"), request.files.get("photo")
     try:
         session.edit(reference=upload.read() if upload else b"")

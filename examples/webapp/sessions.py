@@ -1,4 +1,4 @@
-"""Uploads in memory: what is kept of each, and how much of all of them together."""
+"""Uploads in memory: the state kept of each, and the limits on all of them together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENCODE = {
 
 @dataclass(eq=False)  # sessions are told apart by identity
 class Session:
-    """One upload and what the network predicted for it, so that a slider needs no network.
+    """One upload and the network's prediction for it, so that a slider needs no network.
 
     The file's bytes are kept rather than its pixels: they are some twenty times smaller, and
     only a download needs the image at full size.
@@ -60,7 +60,7 @@ class Session:
         return size
 
     def predict(self, colorizer: colorcv.Colorizer) -> None:
-        """Read the upload, ask the network, and keep what the page shows before and after."""
+        """Read the upload, run the network, and keep the previews in grey and in colour."""
         image = SourceImage(self.upload)
         with self.lock:
             self.lightness = image.lightness_at(colorizer.input_hw)
@@ -143,12 +143,12 @@ def encode(pixels: np.ndarray, suffix: str) -> bytes:
 
 
 class Sessions:
-    """The sessions by their keys; the longest unused go first, by memory and by age."""
+    """Sessions by key; limits on memory and age remove the least recently used first."""
 
     def __init__(self, max_bytes: int, max_age_s: float) -> None:
         self.max_bytes, self.max_age_s = max_bytes, max_age_s
         self.lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}  # the longest unused first
+        self._sessions: dict[str, Session] = {}  # the least recently used first
 
     def add(self, session: Session) -> str:
         key = secrets.token_urlsafe(16)
@@ -170,7 +170,7 @@ class Sessions:
             return self._sessions.pop(key, None) is not None
 
     def trim(self) -> None:
-        """Drop what is too old, and the longest unused until the rest fits into the memory."""
+        """Drop expired sessions, then the least recently used until the rest fits in memory."""
         with self.lock:
             total = sum(session.nbytes for session in self._sessions.values())
             oldest = time.monotonic() - self.max_age_s
