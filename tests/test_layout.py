@@ -54,7 +54,7 @@ LAYERS = {
         {"opencv"},
         {"ffmpeg"},
         {"transcode", "workers"},
-        {"options", "output", "result"},
+        {"border", "options", "output", "result"},
     ),
     "colorcv.video.pyav": (
         {"backend"},

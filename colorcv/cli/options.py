@@ -89,6 +89,12 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", action="store_true", help="write the input and the result side by side"
     )
+    parser.add_argument(
+        "--keep-border-colors",
+        action="store_true",
+        help="colour white and black borders too (default: they stay grey and are not shown to "
+        "the network)",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--force",
@@ -121,12 +127,6 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         metavar="N",
         help="write up to N different colourings, <stem>.color-1<suffix> and so on",
-    )
-    parser.add_argument(
-        "--keep-border-colors",
-        action="store_true",
-        help="colour white and black borders too (default: they stay grey and are not shown to "
-        "the network)",
     )
     parser.add_argument(
         "--all-pages",

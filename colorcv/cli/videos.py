@@ -110,6 +110,7 @@ def _colorize_video(
             progress=bar.update_to,
             overwrite=arguments.force,
             compare=arguments.compare,
+            ignore_border=False if arguments.keep_border_colors else "auto",
         )
     note_result(console, job)
     console.note(
@@ -139,6 +140,7 @@ def _write_preview(
         saturation=arguments.saturation,
         reference=arguments.reference,
         reference_strength=arguments.reference_strength,
+        ignore_border=False if arguments.keep_border_colors else "auto",
     )
     for number, (_, frame, colored) in enumerate(samples, 1):
         path = target.with_name(f"{target.stem}.{number:02}.png")

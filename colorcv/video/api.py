@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._typing import Device, ModelName, StrPath, UInt8Array
+from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer
-from ..image.validation import check_saturation
+from ..image.validation import check_ignore_border, check_saturation
 from ..steering.editing import check_strength, prepare_reference
 from ..steering.hints import Hints
 from ..temporal import ChromaPropagator
 from .backends import has_pyav, open_transcode, sample_frames
+from .border import SceneBorder
 from .options import VideoOptions
 from .output import TemporaryOutput, check_output, default_output
 from .pipeline import StageTimer, run_pipeline
@@ -54,6 +55,7 @@ def colorize_video(
     progress: Callable[[int, int | None], None] | None = None,
     overwrite: bool = False,
     compare: bool = False,
+    ignore_border: IgnoreBorder = "auto",
 ) -> VideoResult:
     """Colour a video.
 
@@ -104,6 +106,10 @@ def colorize_video(
         Replace an existing output.
     compare : bool
         Put the grey and the coloured video side by side.
+    ignore_border : {"auto", True, False}
+        Letterbox and pillarbox bars, and other borders as `colorize` finds them, are left out of
+        what the network sees and stay grey. The first frames of a scene decide, until its cut.
+        False colours everything, and so do `hints`.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def colorize_video(
     video is used. About 24 frames are in memory at a time, whatever the length of the video.
     """
     started = time.perf_counter()
-    options = VideoOptions(saturation, codec, quality, audio, start, end, compare)
+    options = VideoOptions(saturation, codec, quality, audio, start, end, compare, ignore_border)
     path, target = _check_paths(source, output, overwrite)
     if colorizer is None:
         from ..api import default_colorizer
@@ -141,8 +147,12 @@ def colorize_video(
     if steering.has_hints and path is None:
         raise OptionError("hints need a video file: a camera or capture cannot be read twice")
     timer = StageTimer()
-    propagator = ChromaPropagator(
+    border = SceneBorder(
         timer.timed("network", lambda light: steering.predict_chroma(light, propagator.scene)),
+        False if steering.has_hints else options.ignore_border,  # hints are placed on the whole
+    )
+    propagator = ChromaPropagator(
+        lambda light: border.predict_ab(light, propagator.scene),
         keyframe_interval=keyframe_interval,
         smooth=smooth,
     )
@@ -161,7 +171,7 @@ def colorize_video(
             transcode.reader.close()
             transcode.writer.abort()
             raise
-        run_pipeline(transcode, propagator, timer, _with_checks(temporary, progress))
+        run_pipeline(transcode, propagator, border, timer, _with_checks(temporary, progress))
         temporary.commit()
     finally:
         temporary.discard()
@@ -204,6 +214,7 @@ def preview(
     saturation: float = 1.0,
     reference: Any = None,
     reference_strength: float = 1.0,
+    ignore_border: IgnoreBorder = "auto",
 ) -> Iterator[tuple[float, UInt8Array, UInt8Array]]:
     """Colour `n` evenly spaced frames of a video, to judge the result before an hour of work.
 
@@ -212,7 +223,7 @@ def preview(
     source : path
     n : int
         1 or more; if the video has fewer frames, all are coloured.
-    model, device, colorizer, saturation, reference, reference_strength
+    model, device, colorizer, saturation, reference, reference_strength, ignore_border
         As for `colorize_video`.
 
     Yields
@@ -233,6 +244,7 @@ def preview(
         )
     check_saturation(saturation)
     check_strength(reference_strength)
+    check_ignore_border(ignore_border)
     if not Path(source).is_file():
         raise VideoError(f"{source}: no such file")
     if colorizer is None:
@@ -244,7 +256,10 @@ def preview(
         prepared = prepare_reference(colorizer, reference, "bgr")
         steered = {"reference": prepared, "reference_strength": reference_strength}
     for time_s, frame in sample_frames(Path(source), n, use_pyav=has_pyav()):
-        yield time_s, frame, colorizer.colorize(frame, saturation=saturation, **steered)
+        colored = colorizer.colorize(
+            frame, saturation=saturation, ignore_border=ignore_border, **steered
+        )
+        yield time_s, frame, colored
 
 
 def _with_checks(

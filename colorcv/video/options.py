@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._typing import IgnoreBorder
 from ..errors import OptionError
-from ..image.validation import check_saturation
+from ..image.validation import check_ignore_border, check_saturation
 
 __all__ = ["LOSSLESS", "VideoOptions"]
 
@@ -34,6 +35,8 @@ class VideoOptions:
         The part to colour, in seconds from the start of the video.
     compare : bool
         Put the grey and the coloured video side by side.
+    ignore_border : {"auto", True, False}
+        See `colorize_video`.
 
     Raises
     ------
@@ -48,9 +51,11 @@ class VideoOptions:
     start: float | None = None
     end: float | None = None
     compare: bool = False
+    ignore_border: IgnoreBorder = "auto"
 
     def __post_init__(self) -> None:
         check_saturation(self.saturation)
+        check_ignore_border(self.ignore_border)
         _check_time_range(self.start, self.end)
         if self.audio not in AUDIO:
             raise OptionError(f"audio must be one of {', '.join(AUDIO)}, got {self.audio!r}")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from .._typing import Float32Array
 from ..color import lab
 from ..temporal import ChromaPropagator
+from .border import SceneBorder
 from .transcode import Frame, Transcode, VideoReader
 from .workers import BoundedQueue, WorkerGroup
 
@@ -51,6 +52,7 @@ class StageTimer:
 def run_pipeline(
     transcode: Transcode[Frame],
     propagator: ChromaPropagator,
+    border: SceneBorder,
     timer: StageTimer,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
@@ -61,6 +63,8 @@ def run_pipeline(
     transcode : Transcode
         Its reader is closed at the end, and its writer closed or aborted.
     propagator : ChromaPropagator
+    border : SceneBorder
+        Whose `predict_ab` the propagator calls.
     timer : StageTimer
         Gets the stages "decode", "network", "chroma" and "encode".
     progress : callable, optional
@@ -79,6 +83,7 @@ def run_pipeline(
             start = time.perf_counter()
             for done, (frame, lightness, ab) in enumerate(frames, 1):
                 chroma = lab.upsample_chroma(ab, lightness)
+                border.blank(chroma)
                 put_at = time.perf_counter()
                 predicted.put((frame, chroma))
                 timer.add("waiting", time.perf_counter() - put_at)

@@ -130,12 +130,12 @@ def test_counts_start_at_one(option: str) -> None:
 def test_interrupt_leaves_no_partial_output(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_pipeline = api.run_pipeline
 
-    def interrupted(transcode: object, propagator: object, timer: object, progress: object) -> None:
+    def interrupted(*arguments: object) -> None:
         def stop(done: int, total: int | None) -> None:
             if done >= 5:
                 raise KeyboardInterrupt
 
-        run_pipeline(transcode, propagator, timer, stop)  # type: ignore[arg-type]
+        run_pipeline(*arguments[:-1], stop)  # type: ignore[arg-type]
 
     monkeypatch.setattr(api, "run_pipeline", interrupted)
     assert run("film.mp4") == 130

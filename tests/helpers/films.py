@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -125,12 +126,14 @@ class FakeColorizer:
         small = cv2.resize(lightness, (16, 16), interpolation=cv2.INTER_AREA)
         return np.dstack([0.3 * (small - 30), 0.5 * (60 - small)]).astype(np.float32)
 
-    def colorize(self, image: npt.NDArray[np.uint8], saturation: float = 1.0) -> Float32:
+    def colorize(
+        self, image: npt.NDArray[np.uint8], saturation: float = 1.0, ignore_border: Any = False
+    ) -> Float32:
         """Colour an image with the modules that `Colorizer.colorize` uses."""
         from colorcv.color import lab
         from colorcv.image.source import SourceImage
 
-        source = SourceImage(image)
+        source = SourceImage(image, ignore_border=ignore_border)
         small = source.lightness_at(self.input_hw)
         chroma = lab.upsample_chroma(self.predict_ab(small), small)
         return source.colored(chroma, saturation=saturation)

@@ -1,0 +1,133 @@
+"""`SceneBorder`: letterbox and pillarbox bars, left out of what the network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from .._typing import Float32Array, IgnoreBorder
+from ..color import lab
+from ..color.resample import resize
+from ..image.border import NO_BORDER, Border, common_border, detect_border, is_flat
+from ..image.validation import check_ignore_border
+
+__all__ = ["SceneBorder"]
+
+# A spotlight or a doorway may look like a border in one frame, rarely in two key frames.
+DECIDING_FRAMES = 2
+# A border that is lit is none: a dissolve, which is no cut, may lead from a letterboxed scene to a
+# full one. Subtitles and logos in a bar cover less than this share of it.
+MAX_LIT_FRACTION = 0.25
+_LIT = 12.0  # L*, from the border's median
+
+
+class SceneBorder:
+    """The border of a scene, found in its first key frames and held until the next cut.
+
+    Each deciding frame can only make the border narrower. Frames of one lightness (faded to black)
+    decide nothing.
+
+    Parameters
+    ----------
+    predict_ab : callable
+        The network: ``(H, W)`` float32, L* in 0..100, to ``(h, w, 2)`` float32 ab.
+    ignore_border : {"auto", True, False}
+        As for `colorize`: the strict rule, the other rule, or no border at all.
+
+    Raises
+    ------
+    OptionError
+        Unknown `ignore_border`.
+    """
+
+    def __init__(
+        self, predict_ab: Callable[[Float32Array], Float32Array], ignore_border: IgnoreBorder
+    ) -> None:
+        check_ignore_border(ignore_border)
+        self._predict_ab = predict_ab
+        self._ignore_border = ignore_border
+        self._start_scene(0)
+
+    def _start_scene(self, scene: int) -> None:
+        self._scene = scene
+        self._border: Border | None = None
+        self._level = 0.0
+        self._undecided = 0 if self._ignore_border is False else DECIDING_FRAMES
+
+    def predict_ab(self, lightness: Float32Array, scene: int) -> Float32Array:
+        """Predict the colours of a frame from what is inside its scene's border.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32, L* in 0..100
+            Of the whole frame, at the size of the network's input.
+        scene : int
+            Number of its scene; another one than last time forgets the border.
+
+        Returns
+        -------
+        (h, w, 2) float32
+            ab of the whole frame. In the border, the colours at its edge go on, so that no grey
+            flows into the inside where chroma is warped or upsampled; `blank` removes them.
+        """
+        if scene != self._scene:
+            self._start_scene(scene)
+        self._update(lightness)
+        if not self._border or self._border == NO_BORDER:
+            return self._predict_ab(lightness)
+        height, width = lightness.shape
+        rows, columns = self._inside(lightness.shape)
+        inside = lightness[rows, columns]
+        stretched = np.clip(resize(inside, (height, width)), 0, 100)
+        ab = self._predict_ab(stretched)
+        chroma = resize(lab.upsample_chroma(ab, stretched), (inside.shape[0], inside.shape[1]))
+        around = (rows.start, height - rows.stop, columns.start, width - columns.stop)
+        whole = cv2.copyMakeBorder(chroma, *around, cv2.BORDER_REPLICATE)
+        return resize(np.asarray(whole, np.float32), (ab.shape[0], ab.shape[1]))
+
+    def blank(self, chroma: Float32Array) -> None:
+        """Set chroma, (H, W, 2) float32 of a whole frame of this scene, to 0 in the border."""
+        if not self._border or self._border == NO_BORDER:
+            return
+        rows, columns = self._inside(chroma.shape[:2])
+        chroma[: rows.start] = chroma[rows.stop :] = 0
+        chroma[:, : columns.start] = chroma[:, columns.stop :] = 0
+
+    def _update(self, lightness: Float32Array) -> None:
+        if not self._undecided:
+            if self._border and self._border != NO_BORDER and self._is_lit(lightness):
+                self._border = NO_BORDER
+            return
+        if is_flat(lightness):
+            return
+        found = detect_border(lightness, strict=self._ignore_border == "auto")
+        self._border = found if self._border is None else common_border([self._border, found])
+        if self._border == NO_BORDER:
+            self._undecided = 0
+            return
+        self._undecided -= 1
+        self._level = float(np.median(self._outside(lightness)))
+
+    def _is_lit(self, lightness: Float32Array) -> bool:
+        lit = np.abs(self._outside(lightness) - self._level) > _LIT
+        return float(lit.mean()) > MAX_LIT_FRACTION
+
+    def _outside(self, lightness: Float32Array) -> Float32Array:
+        rows, columns = self._inside(lightness.shape)
+        is_outside = np.ones(lightness.shape, bool)
+        is_outside[rows, columns] = False
+        return lightness[is_outside]
+
+    def _inside(self, shape_hw: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return the inside without its outermost cells, which may hold a part of the border."""
+        height, width = shape_hw
+        assert self._border is not None
+        top, bottom = (
+            round(side * height) + (side > 0) for side in (self._border.top, self._border.bottom)
+        )
+        left, right = (
+            round(side * width) + (side > 0) for side in (self._border.left, self._border.right)
+        )
+        return slice(top, height - bottom), slice(left, width - right)
