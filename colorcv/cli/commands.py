@@ -1,4 +1,4 @@
-"""The subcommands ``download`` and ``info``, and what ``image`` and ``video`` share."""
+"""The subcommands ``download`` and ``info``, and functions shared by all subcommands."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def _download_model(model: str, console: Console) -> Path:
         def progress(done: int, total: int, name: str) -> None:
             nonlocal is_noted
             if not (bar.done or done < total):
-                return  # nothing is drawn for files that are there already
+                return  # files that exist already are reported as complete at once
             if not console.has_progress and total > 1e5 and not is_noted:
-                is_noted = True  # in a log file or a CI job, a long silence looks like a hang
+                is_noted = True  # in a log, long silence looks like a hang
                 console.note(f"downloading {name} ({total / 1e6:.1f} MB)")
             bar.update_to(done, total)
 
@@ -115,7 +115,7 @@ def note_skipped(console: Console, source: Path | None, reason: str) -> None:
 
 
 def note_result(console: Console, job: Job) -> None:
-    """Print the path of a result, and why its format is another."""
+    """Print the path of a result, and why its format differs from the input's."""
     console.result(str(job.target))
     if job.note:
         console.note_listed("results of another format", job.note)

@@ -14,8 +14,8 @@ __all__ = ["SHELLS", "PrintCompletion", "completion_script"]
 
 SHELLS = ("bash", "zsh", "fish")
 
-# Values of options that are free strings in the parser. Written out, so that --help need not import
-# the packages that define them; a test compares the two.
+# Values of options that are free strings in the parser. Importing the packages that define them
+# would slow --help down, so they are repeated here; a test compares the two.
 _VALUES = {
     "model": ("zhang2016", "lite"),
     "device": ("auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"),
@@ -41,7 +41,7 @@ class PrintCompletion(argparse.Action):
 
 @dataclass(frozen=True)
 class _Argument:
-    """An option or a positional argument, as the shells need it."""
+    """An option or a positional argument, reduced to what the scripts use."""
 
     flags: tuple[str, ...]  # empty if positional
     help: str
@@ -62,6 +62,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     Returns
     -------
     str
+        The script, without a newline at its end.
     """
     generate = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
     return "\n".join(generate("colorcv", _arguments(parser), _subcommands(parser)))
@@ -91,7 +92,7 @@ def _arguments(parser: argparse.ArgumentParser) -> list[_Argument]:
 
 
 def _summary(action: argparse.Action) -> str:
-    """Return the help text without parentheses and without what follows a semicolon."""
+    """Return the help text up to a semicolon, without parentheses."""
     return re.sub(r" \([^)]*\)", "", action.help or "").split(";")[0]
 
 

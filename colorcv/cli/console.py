@@ -13,9 +13,9 @@ from typing import Protocol, TextIO
 
 __all__ = ["MAX_LISTED", "Console", "StandardOutputError", "as_flags"]
 
-MAX_LISTED = 10  # lines of one kind before the rest is only counted
+MAX_LISTED = 10  # lines printed of one kind; further ones are only counted
 
-# The library's errors name keyword arguments; the command has flags in their place.
+# Flags of the command for the keyword arguments that errors of the library name.
 _SWITCHES = {
     "overwrite": "--force",
     "low_memory": "--low-memory",
@@ -36,8 +36,8 @@ _ARGUMENT = re.compile(
 def as_flags(message: str) -> str:
     """Return the message with flags for keyword arguments.
 
-    ``pass model="lite"`` and ``use model="lite"`` become ``use --model lite``; without such a verb
-    only quoted values are replaced, since anything else may be a part of a file name.
+    ``pass model="lite"`` and ``use model="lite"`` become ``use --model lite``. Without such a verb
+    only quoted values are replaced, because others may be part of a file name.
     """
 
     def flag(found: re.Match[str]) -> str:
@@ -51,11 +51,11 @@ def as_flags(message: str) -> str:
 
 
 class StandardOutputError(Exception):
-    """Standard output is a file on a full disk, or closed."""
+    """Standard output cannot be written: it is closed, or its disk is full."""
 
 
 class LiveLine(Protocol):
-    """Something drawn on the last line of the terminal: a progress bar."""
+    """Something drawn on the last line of the terminal, such as a progress bar."""
 
     def clear(self) -> None:
         """Remove it from the terminal until it is drawn again."""
@@ -84,11 +84,11 @@ class Console:
 
     @property
     def has_progress(self) -> bool:
-        """Whether progress bars are shown."""
+        """True if progress bars are shown: not quiet, and standard error is a terminal."""
         return not self.quiet and sys.stderr.isatty()
 
     def result(self, text: str) -> None:
-        """Print a line on standard output."""
+        """Print a line on standard output; raise StandardOutputError if that fails."""
         try:
             self._write(sys.stdout, text)
         except BrokenPipeError:
@@ -117,14 +117,14 @@ class Console:
             self.error(text)
 
     def note_once(self, text: str) -> None:
-        """Print a note, the same one only once."""
+        """Print a note, unless the same one was printed before."""
         with self.lock:
             if text not in self._noted:
                 self._noted.add(text)
                 self.note(text)
 
     def note_listed(self, kind: str, text: str) -> None:
-        """Print a note unless `MAX_LISTED` of its kind were printed; `note_counts` counts those."""
+        """Print a note, or only count it after `MAX_LISTED` of its kind; see `note_counts`."""
         with self.lock:
             self._counts[kind] += 1
             if self._counts[kind] <= MAX_LISTED:
@@ -139,7 +139,7 @@ class Console:
 
     @contextmanager
     def show_logs(self) -> Iterator[None]:
-        """Print what the logger ``colorcv`` gets: warnings, and INFO if verbose."""
+        """Print the messages of the logger ``colorcv``: warnings, and INFO if verbose."""
         logger = logging.getLogger("colorcv")
         handler, level = _ConsoleHandler(self), logger.level
         handler.setLevel(logging.INFO if self.verbose else logging.WARNING)

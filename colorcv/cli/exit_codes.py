@@ -8,7 +8,7 @@ __all__ = ["ExitCode"]
 
 
 class ExitCode(IntEnum):
-    """What the command returns to the shell."""
+    """Exit code of the command."""
 
     OK = 0
     SOME_FAILED = 1

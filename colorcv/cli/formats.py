@@ -1,4 +1,4 @@
-"""File suffixes of images and videos, and why other files are not taken."""
+"""File suffixes of images and videos, and the reasons why other files are skipped."""
 
 from __future__ import annotations
 

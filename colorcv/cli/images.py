@@ -65,7 +65,7 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
     steering.prepare(colorizer)
     runner = _Runner(colorizer, steering, arguments, console)
     failed, skipped = len(batch.problems), 0
-    # Two threads: one image is read or written while another is in the network.
+    # With two threads, one image is read or written while the network runs on another.
     threads = 1 if arguments.low_memory else 2
     is_single = len(batch.jobs) == 1
     label = f"colouring {batch.jobs[0].source or 'standard input'}"
@@ -119,11 +119,11 @@ class _Outcome(NamedTuple):
 
 
 class _SkippedError(Exception):
-    """The input is not coloured, with the reason."""
+    """An input is skipped; the message is the reason."""
 
 
 class _Runner:
-    """Colours the image of one job after the other; used from several threads."""
+    """Colours the images of jobs; `try_job` may be called from several threads."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class _Runner:
         self._arguments, self._console = arguments, console
 
     def try_job(self, job: Job) -> _Outcome:
-        """Colour one image; tell if that failed or was skipped."""
+        """Colour one image; return the error or the reason for skipping it, if any."""
         import cv2
 
         from ..image.limits import TooManyPixelsError
@@ -235,7 +235,7 @@ class _Runner:
         is_found = job.source is not None and not job.is_named
         if is_found and photo.software.startswith("colorcv") and not self._arguments.force:
             raise _SkippedError("result of an earlier run; use --force to colour it again")
-        if job.target is not None:  # after reading: an unreadable input is named as such
+        if job.target is not None:  # checked after reading: an unreadable input is reported first
             image_io.check_output_path(job.target, overwrite=True)
         if photo.pages > 1:
             self._console.note_once("use --all-pages to colour all pages of a TIFF")
@@ -249,7 +249,7 @@ class _Runner:
 
     @contextmanager
     def _target_folder(self, target: Path) -> Iterator[None]:
-        """Create the folder of an output, and name outputs that another process has written."""
+        """Create the folder of an output; report outputs that another process has written."""
         make_folder(target.parent)
         try:
             yield

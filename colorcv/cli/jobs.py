@@ -21,8 +21,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class Job:
     """An input file and its output path; None is standard input or standard output.
 
-    `is_named` tells the only input of the command from a file of a folder or of several inputs.
-    `note` says why the result has another format than the input.
+    `is_named` is True for the only input file of the command, False for a file of a folder or of
+    several inputs. `note` is the reason why the result has another format than the input, or "".
     """
 
     source: Path | None
@@ -33,12 +33,12 @@ class Job:
 
 @dataclass
 class Batch:
-    """Jobs to run, problems with other inputs, and skipped files with the reason."""
+    """Jobs to run, errors of other inputs, skipped files with reasons, and existing outputs."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
-    existing: int = 0
+    existing: int = 0  # number of jobs dropped by `skip_existing`
 
     def skip_existing(self) -> None:
         """Drop the jobs whose output exists, and count them."""
@@ -70,8 +70,8 @@ def plan_batch(
         Files, folders (searched recursively, without following links), patterns such as
         ``scans/*.jpg``, and ``-`` for standard input.
     output : str or None
-        A file for a single input file, else a folder, which repeats the tree of an input folder;
-        ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
+        A file for a single input file, else a folder, in which the tree of an input folder is
+        kept; ``-`` is standard output. None puts ``<stem>.color<suffix>`` beside each input.
     suffixes : collection of str
         Suffixes of the files to take from folders, in lower case with the dot. Earlier results
         (``*.color.*``), hidden files and the output folder itself are skipped.
@@ -79,6 +79,10 @@ def plan_batch(
         Returns the default output of an input. Its suffix is also used in an output folder.
     reasons : mapping, optional
         Suffixes that are refused, with the reason.
+
+    Returns
+    -------
+    Batch
 
     Raises
     ------
@@ -99,7 +103,7 @@ def plan_batch(
 
 
 def _format_note(source: Path, target: Path, name: Callable[[Path], Path]) -> str:
-    """Return why the target has another suffix than the source, unless the user chose it."""
+    """Return why the target has another suffix than the source, or "" if the user chose it."""
     suffix = name(source).suffix
     if suffix.lower() == source.suffix.lower() or target.suffix != suffix:
         return ""
@@ -115,7 +119,7 @@ def _expand_home(given: str) -> str:
 
 
 def _expand_patterns(inputs: Sequence[str], batch: Batch) -> Iterator[str]:
-    """Expand what the shell has not: quoted patterns, and all of them on Windows."""
+    """Expand patterns that the shell has not: quoted ones and, on Windows, all."""
     for given in map(_expand_home, inputs):
         if not glob.has_magic(given) or _URL.match(given) or os.path.lexists(given):
             yield given
@@ -253,7 +257,7 @@ def _is_same_file(first: Path | None, second: Path | None) -> bool:
 
 
 def _is_folder(path: Path) -> bool:
-    """Return Path.is_dir, and False where that raises: names too long, circular links."""
+    """Return `Path.is_dir`, or False where it raises: names too long, circular links."""
     try:
         return path.is_dir()
     except (OSError, ValueError):

@@ -231,7 +231,7 @@ def _hints_at(text: str) -> tuple[float, steering.HintArgument | str]:
 
 
 def positive_int(text: str) -> int:
-    """Parse a whole number of at least 1."""
+    """Parse a whole number of at least 1; raise ArgumentTypeError for anything else."""
     try:
         number = int(text)
     except ValueError:

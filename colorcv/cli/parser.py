@@ -1,4 +1,4 @@
-"""Subcommands of the command ``colorcv``, and `main`.
+"""`main` and the argument parser of the command ``colorcv``.
 
 ``--help`` and ``--version`` import neither cv2 nor numpy.
 """
@@ -82,7 +82,7 @@ def _program() -> str:
 
 
 def _configure_stdout() -> None:
-    """Let stdout print any file name: undecodable bytes as they are, or escaped if not UTF-8."""
+    """Let stdout print any file name: bytes unchanged if it is UTF-8, else escaped."""
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper):
         is_utf8 = stdout.encoding.lower().replace("-", "") == "utf8"

@@ -17,7 +17,7 @@ _ERASE_LINE = "\r\033[K"
 
 
 class ProgressBar:
-    """A progress bar, shown only if standard error is a terminal, from the first update on.
+    """A progress bar, drawn from the first update on, if `Console.has_progress`.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Activity:
             self._is_drawn = False
 
     def redraw(self) -> None:
-        """Do nothing: the line is drawn again with the next second."""
+        """Do nothing, because the line is drawn again within a second."""
 
     def __enter__(self) -> Activity:
         if self._console.has_progress:

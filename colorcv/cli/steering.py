@@ -39,7 +39,7 @@ class HintArgument(NamedTuple):
 
 
 def parse_hint(text: str) -> HintArgument:
-    """Parse the value of ``--hint``."""
+    """Parse the value of ``--hint``; raise ArgumentTypeError if it has another form."""
     parts = text.split(",")
     try:
         if len(parts) not in (3, 4):
@@ -53,7 +53,7 @@ def parse_hint(text: str) -> HintArgument:
 
 
 def parse_place(text: str) -> tuple[float, float]:
-    """Parse ``X,Y``."""
+    """Parse ``X,Y``; raise ArgumentTypeError for anything else."""
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:
@@ -67,7 +67,7 @@ def variant_path(target: Path, number: int) -> Path:
 
 
 class Steering:
-    """What the options say of an image's colours.
+    """Hints and references given as options.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def video_hints(arguments: argparse.Namespace, jobs: int) -> dict[float, Hints] 
 
 
 def suggest(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Print the most plausible colours of a place, one in a line, most probable first."""
+    """Print the most plausible colours of a pixel, one per line, most probable first."""
     from ..image import io as image_io
 
     try:
