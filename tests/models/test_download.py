@@ -126,12 +126,6 @@ FINAL = {
 
 
 @pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with FaultyServer(CONTENTS) as running:
-        yield running
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Cache folder with all files but the weights."""
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path / "home"))

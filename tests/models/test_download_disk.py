@@ -34,12 +34,6 @@ SIZE = len(CONTENT)
 
 
 @pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with FaultyServer(CONTENTS) as running:
-        yield running
-
-
-@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path))
     monkeypatch.setenv("COLORCV_OFFLINE", "0")

@@ -38,12 +38,6 @@ KILLS = int(os.environ.get("COLORCV_TEST_KILLS", "20"))
 
 
 @pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with FaultyServer(CONTENTS) as running:
-        yield running
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("COLORCV_HOME", str(tmp_path))
     monkeypatch.setenv("COLORCV_OFFLINE", "0")
