@@ -108,8 +108,8 @@ def colorize_video(
         Put the grey and the coloured video side by side.
     ignore_border : {"auto", True, False}
         Letterbox and pillarbox bars, and other borders as `colorize` finds them, are left out of
-        what the network sees and stay grey. The first frames of a scene decide, until its cut.
-        False colours everything, and so do `hints`.
+        the network's input and stay grey. They are found in the first frames of a scene and kept
+        until the next cut. With False, and with `hints`, everything is coloured.
 
     Returns
     -------

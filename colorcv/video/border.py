@@ -1,4 +1,4 @@
-"""`SceneBorder`: letterbox and pillarbox bars, left out of what the network sees."""
+"""`SceneBorder`: letterbox and pillarbox bars, left out of the network's input."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["SceneBorder"]
 
 # A spotlight or a doorway may look like a border in one frame, rarely in two key frames.
 DECIDING_FRAMES = 2
-# A border that is lit is none: a dissolve, which is no cut, may lead from a letterboxed scene to a
-# full one. Subtitles and logos in a bar cover less than this share of it.
+# A dissolve, which is not a cut, may lead from a letterboxed scene to a full one, so a lit border
+# is not a border. Subtitles and logos in a bar cover less than this share of it.
 MAX_LIT_FRACTION = 0.25
 _LIT = 12.0  # L*, from the border's median
 

@@ -26,9 +26,8 @@ TOLERANCE_S = 0.001  # times are typed with three decimals: 0.042 is the frame a
 class VideoSteering:
     """Chroma of key frames, moved to a reference's colours, then to the hints of their scene.
 
-    What is known at the hinted places of a frame holds for all frames of its scene, before and
-    after it: their places are compared by features and lightness, not by position, so that colours
-    stay with what moves.
+    The hints of a frame apply to all frames of its scene, before and after it. Places are compared
+    by features and lightness, not by position, so that colours follow moving objects.
 
     Parameters
     ----------
