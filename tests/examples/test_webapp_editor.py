@@ -84,6 +84,7 @@ def test_painted_object_takes_the_colour_and_another_keeps_its_own(
     stroke(page, SKY, 0.01)
     assert np.abs(preview(page, server) - guess).max() < 1
     page.set_input_files("#load-hints", hints)
+    page.wait_for_function("() => current.edits.strokes.length && !current.sending")
     assert np.abs(preview(page, server) - painted).max() < 1
 
     with page.expect_download() as download:
@@ -142,6 +143,27 @@ def test_quick_stroke_has_no_gaps(page: Any, server: str) -> None:
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     assert steps.max() < 2 * stroke["radius"]
     assert np.ptp(points[:, 0]) == pytest.approx(0.6 * 1200, rel=0.01)
+    preview(page, server)
+
+
+def test_one_way_of_the_eraser_is_one_step(page: Any, server: str) -> None:
+    open_editor(page, server)
+    page.click("[data-tool=brush]")
+    for height in (0.2, 0.4, 0.6):
+        stroke(page, (0.3, height))
+    page.click("[data-tool=eraser]")
+    stroke(page, (0.8, 0.8))  # where nothing is
+    box = page.locator("#canvas").bounding_box()
+    x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.1 * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 0.6 * box["height"], steps=30)
+    page.mouse.up()
+    assert page.evaluate("current.edits.strokes.length") == 0
+    page.click("#undo")
+    assert page.evaluate("current.edits.strokes.length") == 3
+    page.click("#undo")
+    assert page.evaluate("current.edits.strokes.length") == 2
     preview(page, server)
 
 

@@ -10,6 +10,7 @@ const editor = {
   cross: null, // where the arrow keys are
   pointer: null, // where the mouse is
   stroke: null,
+  erased: false, // something, since the eraser was put down
   sending: false,
   again: false,
 };
@@ -46,9 +47,9 @@ function positionOf(event) {
 const radius = () =>
   (Number($("size").value) * current.width) / canvas.getBoundingClientRect().width;
 
-function change(strokes) {
+function change(strokes, isSameStep = false) {
   const own = edits();
-  own.done.push(own.strokes);
+  if (!isSameStep) own.done.push(own.strokes);
   own.undone = [];
   own.strokes = strokes;
   sendHints();
@@ -139,10 +140,13 @@ function erase([x, y]) {
   const isNear = (stroke) =>
     stroke.points.some(([px, py]) => Math.hypot(px - x, py - y) <= reach + stroke.radius);
   const kept = own.strokes.filter((stroke) => !isNear(stroke));
-  if (kept.length < own.strokes.length) change(kept);
+  if (kept.length === own.strokes.length) return;
+  change(kept, editor.erased); // one way of the eraser is one step to undo
+  editor.erased = true;
 }
 
 function use(position) {
+  editor.erased = false;
   if (editor.tool === "point") suggest(position);
   else if (editor.tool === "eraser") erase(position);
   else change([...edits().strokes, { points: [position], color: $("color").value, radius: radius() }]);
