@@ -109,7 +109,7 @@ def colorize_video(
     ignore_border : {"auto", True, False}
         Letterbox and pillarbox bars, and other borders as `colorize` finds them, are left out of
         the network's input and stay grey. They are found in the first frames of a scene and kept
-        until the next cut. With False, and with `hints`, everything is coloured.
+        until the next cut. With False, and in scenes with `hints`, everything is coloured.
 
     Returns
     -------
@@ -149,7 +149,8 @@ def colorize_video(
     timer = StageTimer()
     border = SceneBorder(
         timer.timed("network", lambda light: steering.predict_chroma(light, propagator.scene)),
-        False if steering.has_hints else options.ignore_border,  # hints are placed on the whole
+        options.ignore_border,
+        steering.is_hinted,  # hints are placed on the whole frame
     )
     propagator = ChromaPropagator(
         lambda light: border.predict_ab(light, propagator.scene),

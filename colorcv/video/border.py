@@ -35,6 +35,8 @@ class SceneBorder:
         The network: ``(H, W)`` float32, L* in 0..100, to ``(h, w, 2)`` float32 ab.
     ignore_border : {"auto", True, False}
         As for `colorize`: the strict rule, the other rule, or no border at all.
+    is_whole : callable
+        Takes the number of a scene; True if its frames are shown whole, whatever their border.
 
     Raises
     ------
@@ -43,18 +45,24 @@ class SceneBorder:
     """
 
     def __init__(
-        self, predict_ab: Callable[[Float32Array], Float32Array], ignore_border: IgnoreBorder
+        self,
+        predict_ab: Callable[[Float32Array], Float32Array],
+        ignore_border: IgnoreBorder,
+        is_whole: Callable[[int], bool] = lambda scene: False,
     ) -> None:
         check_ignore_border(ignore_border)
         self._predict_ab = predict_ab
         self._ignore_border = ignore_border
-        self._start_scene(0)
+        self._is_whole = is_whole
+        self._scene = -1
+        self._border: Border | None = None
 
     def _start_scene(self, scene: int) -> None:
         self._scene = scene
-        self._border: Border | None = None
+        self._border = None
         self._level = 0.0
-        self._undecided = 0 if self._ignore_border is False else DECIDING_FRAMES
+        is_whole = self._ignore_border is False or self._is_whole(scene)
+        self._undecided = 0 if is_whole else DECIDING_FRAMES
 
     def predict_ab(self, lightness: Float32Array, scene: int) -> Float32Array:
         """Predict the colours of a frame from what is inside its scene's border.

@@ -66,6 +66,10 @@ class VideoSteering:
         """True if hints were given."""
         return bool(self._hints)
 
+    def is_hinted(self, scene: int) -> bool:
+        """Return True if hints hold in the scene of this number; valid after `find_scenes`."""
+        return scene in self._regressions
+
     def find_scenes(self, first_reader: VideoReader[Any]) -> None:
         """Read the video up to its last hinted frame, to know the scenes of the hints.
 

@@ -276,3 +276,27 @@ def test_places_and_times_are_those_of_players(
             colorize_video(source, target, colorizer=lite, hints=outside, overwrite=True)
     with pytest.raises(OptionError, match="after the last frame"):
         colorize_video(source, target, colorizer=lite, hints={1: inside[0.2]}, overwrite=True)
+
+
+@pytest.mark.usefixtures("backend")
+def test_borders_of_other_scenes_are_left_out_as_without_hints(
+    tmp_path: Path, lite: Colorizer
+) -> None:
+    """Only hinted scenes are shown whole to the network."""
+    path = tmp_path / "letterbox.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, HW[::-1])
+    for index in range(FRAMES):
+        frame = picture(index)
+        if index >= CUT:
+            frame[:14] = frame[-14:] = 0
+        writer.write(frame)
+    writer.release()
+    plain = colored(path, tmp_path, lite)
+    whole = colored(path, tmp_path, lite, ignore_border=False)
+    assert not np.array_equal(plain[CUT:], whole[CUT:]), "there is a border to be left out"
+    x, y = center(3)
+    found = colored(path, tmp_path, lite, hints={3 / RATE: [Hint(x, y, "#20a040", radius=8)]})
+    assert np.array_equal(found[CUT:], plain[CUT:])
+    wanted = ab_from_bgr(np.array([[0x40, 0xA0, 0x20]], np.float32) / 255)[0]
+    after = np.linalg.norm(in_disc(found[3], 3) - wanted)
+    assert after < 0.4 * np.linalg.norm(in_disc(plain[3], 3) - wanted)
