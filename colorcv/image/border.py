@@ -12,7 +12,7 @@ import numpy as np
 
 from .._typing import Float32Array
 
-__all__ = ["NO_BORDER", "Border", "common_border", "detect_border"]
+__all__ = ["NO_BORDER", "Border", "common_border", "detect_border", "is_flat"]
 
 # All in L*, 0..100, of an image reduced to about DETECTION_SIDE pixels.
 DETECTION_SIDE = 256
