@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from skimage.color import rgb2lab
 
 import colorcv
 from colorcv import Hint
@@ -18,9 +17,15 @@ from colorcv.color.lab import ab_from_bgr, bgr_from_lab, lightness_table
 from colorcv.color.names import parse_color
 from colorcv.steering.hints import observe
 from colorcv.steering.suggestions import Mode, combine, find_modes, find_regions
-from tests.reference import caffe_writer
+from tests.reference import caffe_writer, lab_reference
 
 Array = npt.NDArray[Any]
+
+
+def rgb2lab(rgb: Array) -> Array:
+    """L*, a* and b* of RGB values, by the tests' own reference."""
+    scale = np.iinfo(rgb.dtype).max if rgb.dtype.kind == "u" else 1
+    return lab_reference.lab_from_rgb(rgb / scale)
 
 
 @pytest.fixture(scope="module")
