@@ -80,6 +80,7 @@ LAYERS = {
         {"editing"},
         {"hints", "suggestions"},
         {"regression"},
+        {"kernel"},
     ),
     "colorcv.network.caffe": (
         {"importer"},
@@ -283,7 +284,7 @@ def test_type_checking_imports_are_listed_apart(tmp_path: Path) -> None:
     assert find_cycle(import_graph(copy)) == []
 
 
-@pytest.mark.parametrize("module", ["temporal", "steering.regression"])
+@pytest.mark.parametrize("module", ["temporal", "steering.kernel"])
 def test_pure_array_modules_import_only_leaves(module: str) -> None:
     imported = import_graph(PACKAGE)[f"colorcv.{module}"]
     assert {part_of(name) for name in imported} <= LEAVES

@@ -15,7 +15,8 @@ from ..errors import ImageError, OptionError
 from ..image.source import SourceImage
 from ..image.validation import check_saturation
 from .hints import Hints, Observed, cell_of, merge, observe
-from .regression import HINT_KERNEL, REFERENCE_KERNEL, Places, Regression
+from .kernel import HINT_KERNEL, REFERENCE_KERNEL, Places
+from .regression import Regression
 from .suggestions import Mode, Suggestion, combine, find_modes, find_regions, shares_of
 
 if TYPE_CHECKING:

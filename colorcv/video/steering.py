@@ -14,7 +14,8 @@ from ..errors import OptionError
 from ..frames import default_chroma, predict_chroma
 from ..steering.editing import SteeredImage, check_strength, prepare_reference
 from ..steering.hints import Hints, observe
-from ..steering.regression import SCENE_KERNEL, Places, Regression
+from ..steering.kernel import SCENE_KERNEL, Places
+from ..steering.regression import Regression
 from ..temporal import is_cut
 from .transcode import VideoReader
 

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorcv.steering.regression import (
-    HINT_KERNEL,
-    MAX_POINTS,
-    REFERENCE_KERNEL,
-    Kernel,
-    Places,
-    Regression,
-    Scale,
-)
+from colorcv.steering.kernel import HINT_KERNEL, REFERENCE_KERNEL, Kernel, Places, Scale
+from colorcv.steering.regression import MAX_POINTS, Regression
 
 Float32Array = npt.NDArray[np.float32]
 

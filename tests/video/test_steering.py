@@ -15,7 +15,8 @@ from colorcv import Colorizer, Hint, ImageError, OptionError
 from colorcv.color.lab import ab_from_bgr
 from colorcv.frames import predict_chroma
 from colorcv.steering.editing import Reference, SteeredImage
-from colorcv.steering.regression import SCENE_KERNEL, Regression
+from colorcv.steering.kernel import SCENE_KERNEL
+from colorcv.steering.regression import Regression
 from colorcv.video.api import colorize_video, preview
 from colorcv.video.steering import VideoSteering, _frames_at
 from tests.helpers.cv_clips import Bgr, Capture, grey_frames
