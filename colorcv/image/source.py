@@ -29,6 +29,8 @@ T = TypeVar("T")
 _IN_FLIGHT_DIVISOR, _MAX_THREADS = 8, 8
 # Pixels per strip: enough to outweigh the overhead of calls, few enough to stay in a core's cache.
 _MIN_STRIP_PIXELS, _MAX_STRIP_PIXELS = 1 << 12, 1 << 17
+# Pixels, along each axis, that are looked at per cell when a border is searched for.
+_DETECTION_SAMPLES = 4
 
 
 class SourceImage:
@@ -201,7 +203,12 @@ class SourceImage:
         height, width = self.shape_hw
         scale = min(1, DETECTION_SIDE / max(height, width))
         small_hw = max(1, round(scale * height)), max(1, round(scale * width))
-        return detect_border(self.lightness_at(small_hw), strict=strict)
+        # A border spans many pixels: of a large image a few of each cell are enough, and the
+        # lightness of all of them takes a fifth of the time of a photo of 12 megapixels.
+        step = max(1, max(height, width) // (_DETECTION_SAMPLES * DETECTION_SIDE))
+        pixels = self._image[::step, ::step]
+        sample = self if step == 1 else SourceImage(pixels, order=self._order)
+        return detect_border(sample.lightness_at(small_hw), strict=strict)
 
     def _leave_out(self, border: Border) -> None:
         if border != NO_BORDER:

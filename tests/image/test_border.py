@@ -196,6 +196,22 @@ def test_the_border_of_a_scene_is_the_narrowest_of_its_frames() -> None:
     assert not is_flat(lightness(photo(PHOTOS[0])))
 
 
+@pytest.mark.parametrize("sides", [(0, 0, 0, 0), SIDES["mat"], SIDES["pillarbox"]], ids=str)
+def test_a_large_image_has_the_border_that_all_of_its_pixels_show(
+    sides: tuple[float, float, float, float],
+) -> None:
+    large = cv2.resize(photo(PHOTOS[1]), (3000, 2100), interpolation=cv2.INTER_CUBIC)
+    image, _ = bordered(np.asarray(large), 240, sides)
+    source = SourceImage(image, ignore_border="auto")  # looks at every n-th pixel
+    expected = detect_border(lightness(image)).inside(image.shape)
+    cell = image.shape[1] / 256
+    for found, exact in zip(source.inside, expected, strict=True):
+        assert abs(found.start - exact.start) <= cell
+        assert abs(found.stop - exact.stop) <= cell
+    if not any(sides):
+        assert source.inside == expected
+
+
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_inside_is_coloured_as_if_there_were_no_border(
