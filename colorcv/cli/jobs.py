@@ -96,7 +96,9 @@ def plan_batch(
     has_many = len(expanded) > 1 or any(map(_is_folder, map(Path, filter(None, expanded))))
     _check_output(output, has_many, suffixes)
     for source, target in planner.iter_jobs(expanded, output, has_many):
-        note = "" if source is None or target is None else _format_note(source, target, name)
+        note = ""
+        if source is not None and target is not None and target != Path(output or ""):
+            note = _format_note(source, target, name)
         batch.jobs.append(Job(source, target, is_named=not has_many, note=note))
     _reject_conflicts(batch)
     return batch

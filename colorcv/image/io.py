@@ -191,7 +191,7 @@ def write_image(
     try:
         data = encode_image(path.suffix, pixels, metadata, software=software)
     except ImageError as err:
-        raise ImageError(f"{path} cannot be written: {err}") from err
+        raise ImageError(f"{path}: {err}") from err
     write_file(path, data, overwrite=overwrite)
 
 
@@ -222,7 +222,7 @@ def check_output_path(path: StrPath, *, overwrite: bool) -> None:
     try:
         _codec_for(path.suffix)
     except ImageError as err:
-        raise ImageError(f"{path} cannot be written: {err}") from err
+        raise ImageError(f"{path}: {err}") from err
     if path.is_dir():
         raise ImageError(f"{path} is a folder; expected the path of a file")
     if not overwrite and os.path.lexists(path):
@@ -251,7 +251,7 @@ def _codec_for(suffix: str) -> _Codec:
     codec = _CODECS.get(suffix.lower())
     if codec is None or not cv2.haveImageWriter(f"x{suffix.lower()}"):
         written = [name for name in _CODECS if cv2.haveImageWriter(f"x{name}")]
-        problem = f"cannot write {suffix}" if suffix else "a file name needs a suffix"
+        problem = f"cannot write {suffix[1:].upper()}" if suffix else "a file name needs a suffix"
         raise ImageError(f"{problem}; use one of {', '.join(written)}")
     return codec
 

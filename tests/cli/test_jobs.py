@@ -205,10 +205,11 @@ def test_a_changed_suffix_is_a_note() -> None:
 
 
 @pytest.mark.usefixtures("tree")
-def test_a_chosen_suffix_needs_no_note() -> None:
+@pytest.mark.parametrize("chosen", ["x.jpg", "y.png"])
+def test_a_chosen_suffix_needs_no_note(chosen: str) -> None:
     Path("x.pgm").touch()
     (job,) = plan_batch(
-        ["x.pgm"], "x.jpg", suffixes=SUFFIXES, name=lambda path: path.with_suffix(".png")
+        ["x.pgm"], chosen, suffixes=SUFFIXES, name=lambda path: path.with_suffix(".png")
     ).jobs
     assert job.note == ""
 

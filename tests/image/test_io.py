@@ -353,11 +353,11 @@ def test_formats_hold_a_dtype_or_refuse_it(
         (".png", 3, np.float32, r"\.png does not hold float32; use .tif or .tiff$"),
         (".tif", 3, np.float16, r"\.tif does not hold float16; convert it"),
         (".webp", 3, np.uint16, "does not hold uint16"),
-        (".gif", 3, np.uint8, r"cannot write \.gif; use one of \.jpg, "),
-        (".pgm", 3, np.uint8, r"cannot write \.pgm"),
-        (".txt", 3, np.uint8, r"cannot write \.txt"),
+        (".gif", 3, np.uint8, r"cannot write GIF; use one of \.jpg, "),
+        (".pgm", 3, np.uint8, r"cannot write PGM"),
+        (".txt", 3, np.uint8, r"cannot write TXT"),
         ("", 3, np.uint8, "needs a suffix"),
-        (".exr", 3, np.float32, r"cannot write \.exr"),
+        (".exr", 3, np.float32, r"cannot write EXR"),
     ],
 )
 def test_refusals_name_another_format(suffix: str, channels: int, dtype: type, says: str) -> None:
