@@ -24,7 +24,9 @@ class FakeColorizer:
     def predict_ab(self, lightness: np.ndarray) -> np.ndarray:
         return np.full((16, 16, 2), 30, np.float32)
 
-    def colorize(self, frame: np.ndarray, *, saturation: float = 1.0) -> np.ndarray:
+    def colorize(
+        self, frame: np.ndarray, *, saturation: float = 1.0, ignore_border: object = "auto"
+    ) -> np.ndarray:
         return frame if frame.ndim == 3 else np.dstack([frame] * 3)
 
 
