@@ -16,7 +16,7 @@ import numpy as np
 from ..._typing import Float32Array, UInt8Array
 from ...errors import VideoError
 from ...image.source import SourceImage
-from ..options import VideoOptions
+from ..options import MAX_TIME_S, VideoOptions
 
 __all__ = ["OpenCVFrame", "OpenCVReader", "check_decoding", "count_frames", "sample_frames"]
 
@@ -142,8 +142,12 @@ class OpenCVReader:
         time_s = float(self.capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
         if self._is_camera:
             time_s = time.monotonic() - self._opened_at
-        if time_s <= self._last_s:
-            time_s = self._last_s + 1 / float(self.rate)
+        frame_s = 1 / float(self.rate)
+        if time_s < -MAX_TIME_S:
+            # OpenCV 4.10 returns -2^63 ms for interlaced frames in Matroska: no time is known.
+            time_s = max(self._last_s, self._start - frame_s) + frame_s
+        elif time_s <= self._last_s:
+            time_s = self._last_s + frame_s
         self._last_s = time_s
         lightness = SourceImage(frame).lightness_at(self._input_hw)
         bgr = frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
@@ -183,6 +187,8 @@ def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:
             if ok:
                 found += 1
                 time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+                if time_s < -MAX_TIME_S:  # not known, as above
+                    time_s = index / (float(capture.get(cv2.CAP_PROP_FPS)) or 25)
                 yield time_s, np.asarray(frame, np.uint8)
         if not found:
             raise VideoError(f"{path}: no frame can be decoded")
@@ -201,9 +207,9 @@ def check_decoding(path: Path) -> None:
     """Raise VideoError if OpenCV returns frames of the file without decoding them.
 
     OpenCV 4.14 and 5.0 fail to convert interlaced frames (H.264, MPEG-2, DV) to BGR: they print a
-    message on stderr and return uninitialised memory, without an error. So frames are decoded
-    twice, into memory with different contents. The memory of large frames may be fresh and zero
-    both times, so a video whose frames are all black is rejected too.
+    message on stderr and return uninitialised memory, without an error; 4.10 converts them. So
+    frames are decoded twice, into memory with different contents. The memory of large frames may
+    be fresh and zero both times, so a video whose frames are all black is rejected too.
     """
     capture = cv2.VideoCapture(str(path))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
