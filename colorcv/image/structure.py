@@ -30,6 +30,10 @@ __all__ = [
 # bit. A smaller file is truncated, and is refused before memory is allocated.
 _DEFLATE_RATIO = 1032
 _JPEG_PIXELS_PER_BYTE = 8 * 64
+# A code of LZW has at most 12 bits and stands for less than 4096 pixels. The first image of a GIF
+# may cover only a part of the screen, so a small screen is accepted in any case.
+_GIF_PIXELS_PER_BYTE = 4096 * 8 // 12
+_GIF_SMALL_SCREEN = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def read_webp(data: bytes, name: str) -> Inspection:
 def read_gif(data: bytes, name: str) -> Inspection:
     """Inspect a GIF."""
     size = struct.unpack_from("<HH", data, 6)
-    start, frames = 13 + _color_table(data[10]), 0
+    start, frames, first_bytes = 13 + _color_table(data[10]), 0, 0
     while start < len(data) and data[start] != 0x3B:
         if data[start] == 0x2C:
             left, top, width, height = struct.unpack_from("<HHHH", data, start + 1)
@@ -169,10 +173,15 @@ def read_gif(data: bytes, name: str) -> Inspection:
         else:
             raise damaged(name, f"unknown GIF block at byte {start}")
         while data[start]:  # IndexError: it ends within a block
+            first_bytes += data[start] if frames == 1 else 0
             start += 1 + data[start]
         start += 1
     if not frames:
         raise damaged(name, "this GIF has no image")
+    if size[0] * size[1] > max(_GIF_SMALL_SCREEN, first_bytes * _GIF_PIXELS_PER_BYTE):
+        raise damaged(
+            name, f"its {first_bytes} bytes of pixels are too few for {size[0]}x{size[1]}"
+        )
     return Inspection("GIF", (size[0], size[1]), frames, data)
 
 

@@ -28,6 +28,14 @@ _TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}
 _MAX_PAGES = 10_000
 # Codecs that compress bytes whatever their meaning: none, LZW, Deflate (two numbers), PackBits.
 _BYTE_CODECS = (1, 5, 8, 32773, 32946)
+# Compressions that libtiff knows. For any other number OpenCV returns a black image, not an error.
+_KNOWN_CODECS = {
+    *(1, 2, 3, 4, 5, 6, 7, 8, 32766, 32771, 32773, 32809, 32909, 32946),
+    *(34661, 34676, 34677, 34887, 34925, 50000, 50001),
+}  # fmt: skip
+# Bytes of pixels that a byte of the file gives at most: LZW codes of 12 bits stand for less than
+# 4096 bytes, Deflate compresses 1032 to 1, PackBits 128 to 2. OpenCV allocates them in advance.
+_MAX_RATIO = {1: 1, 5: 4096 * 8 // 12, 8: 1032, 32773: 64, 32946: 1032}
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def pages(data: bytes) -> list[Page]:
             if not (found and tags.get(254, (0,))[0] & 5):
                 found.append(Page(offset, order, is_big, tags))
             offset = next_offset
-    except (struct.error, MemoryError):
+    except (struct.error, MemoryError, OverflowError):  # OverflowError: offsets above 2**63
         pass
     return found
 
@@ -108,7 +116,7 @@ def _directory(
     start = offset + struct.calcsize(order + count_type)
     end = start + entry * count
     (next_offset,) = struct.unpack_from(order + pointer, data, end)
-    tags = {}
+    tags: dict[int, tuple[int, ...]] = {}
     inline = entry - 4 - struct.calcsize(order + pointer)
     for pos in range(start, end, entry):
         tag, kind, number = struct.unpack_from(order + "HH" + pointer, data, pos)
@@ -118,7 +126,7 @@ def _directory(
         place = pos + entry - inline
         if struct.calcsize(values) > inline:
             (place,) = struct.unpack_from(order + pointer, data, place)
-        if place + struct.calcsize(values) <= len(data):
+        if tag not in tags and place + struct.calcsize(values) <= len(data):  # libtiff: the first
             tags[tag] = struct.unpack_from(values, data, place)
     return tags, int(next_offset)
 
@@ -134,11 +142,16 @@ def problem(data: bytes, page: Page) -> str:
     for offset, size in zip(offsets, sizes, strict=False):
         if offset + size > len(data):
             return f"{size} bytes of pixels at byte {offset}, the file has {len(data)}"
-    if page.get(COMPRESSION, 1) == 1:
-        needed = (page.width * page.bits + 7) // 8 * page.height * page.samples
-        # Some writers state wrong sizes, so the length of the file is compared.
-        if needed > len(data):
-            return f"{needed} bytes of pixels, the file has {len(data)}"
+    compression = page.get(COMPRESSION, 1)
+    if compression not in _KNOWN_CODECS:
+        return f"compression {compression}, which TIFF does not define"
+    needed = (page.width * page.bits + 7) // 8 * page.height * page.samples
+    # Some writers state wrong sizes, so the length of the file is compared too.
+    stored = max(sum(sizes), len(data))
+    if compression in _MAX_RATIO and needed > stored * _MAX_RATIO[compression]:
+        return f"{needed} bytes of pixels, the file has {len(data)}"
+    if compression in (2, 3, 4, 32771) and page.height > stored * 8:  # a row takes at least a bit
+        return f"{page.height} rows of pixels in {len(data)} bytes"
     tile_pixels = page.get(TILE_WIDTH, 0) * page.get(TILE_HEIGHT, 0)
     if tile_pixels > max(1 << 22, 4 * page.width * page.height):
         return f"tiles of {tile_pixels} pixels"

@@ -148,7 +148,7 @@ def test_past_findings(path: Path, tmp_path: Path) -> None:
     name = path.name.partition("-")[0]
     copy = tmp_path / "input"
     copy.write_bytes(path.read_bytes())
-    _, problem = run_input(TARGETS[name], copy)
+    _, problem, _ = run_input(TARGETS[name], copy)
     assert not problem or problem[0].isdigit(), problem  # time and memory are checked by long runs
 
 

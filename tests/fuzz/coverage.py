@@ -26,7 +26,7 @@ def run_guided(name: str, count: int, seed: int) -> int:
 
     def test(data: bytes) -> None:
         path.write_bytes(data)
-        _, problem = run_input(target, path)
+        _, problem, _ = run_input(target, path)
         # Instrumented code is several times slower, so its times are not findings.
         if problem and not problem.endswith(" s"):
             raise AssertionError(problem)

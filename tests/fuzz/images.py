@@ -1,7 +1,9 @@
-"""Small image files of every kind that OpenCV reads, as seeds of mutations."""
+"""Small image files of every kind that OpenCV reads, and mutations of them."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 import struct
 import zlib
 from functools import cache
@@ -11,14 +13,18 @@ import cv2
 import numpy as np
 from PIL import Image
 
-__all__ = ["bombs", "corpus", "png"]
+from tests.fuzz.mutate import mutate_bytes
+
+__all__ = ["bombs", "corpus", "mutate_image", "png", "seeds"]
+
+_SIDES = (1, 3, 255, 256, 1000, 4096, 15_811, 15_812, 16_384, 65_535, 65_536, 1 << 20, 1 << 30)
 
 
 @cache
-def corpus() -> tuple[bytes, ...]:
-    """Return valid files of at most a few kB each."""
+def corpus(size_wh: tuple[int, int] = (71, 64)) -> tuple[bytes, ...]:
+    """Return valid files, at this size of at most a few kB each."""
     rng = np.random.default_rng(0)
-    grey = cv2.GaussianBlur(rng.integers(0, 256, (64, 71), np.uint8), (0, 0), 9)
+    grey = cv2.GaussianBlur(rng.integers(0, 256, size_wh[::-1], np.uint8), (0, 0), 9)
     grey = cv2.normalize(grey, None, 0, 255, cv2.NORM_MINMAX)
     color = cv2.applyColorMap(grey, 2)
     alpha = cv2.merge([color, grey])
@@ -33,7 +39,7 @@ def corpus() -> tuple[bytes, ...]:
             ((".tif", ".hdr", ".pfm"), np.float32(color) / 255),
         )
         for suffix in suffixes
-        if cv2.haveImageWriter(f"x{suffix}")
+        if cv2.haveImageWriter(f"x{suffix}") and (suffix != ".jp2" or min(size_wh) >= 32)
     ]
     rgb = Image.fromarray(color)
     exif = Image.Exif()
@@ -61,6 +67,50 @@ def corpus() -> tuple[bytes, ...]:
     return tuple(files)
 
 
+@cache
+def seeds() -> tuple[bytes, ...]:
+    """Return what the fuzzers change: mostly files so small that a change often meets a length."""
+    claims = [file for side in _SIDES for file in bombs(side).values()]
+    return *corpus(), *corpus((9, 7)), *corpus((9, 7)), *corpus((9, 7)), *claims
+
+
+def mutate_image(rng: random.Random, data: bytes) -> bytes:
+    """Change some bytes: of a PNG within its chunks, whose checksums are then right again."""
+    if data[:4] == b"\x89PNG" and rng.random() < 0.7:
+        return _mutate_png(rng, data)
+    if len(data) > 200 and rng.random() < 0.5:  # the header, or the directory at the end
+        part = rng.choice((24, 64, 200))
+        if rng.random() < 0.7:
+            return mutate_bytes(rng, data[:part]) + data[part:]
+        return data[:-part] + mutate_bytes(rng, data[-part:])
+    return mutate_bytes(rng, data)
+
+
+def _mutate_png(rng: random.Random, data: bytes) -> bytes:
+    chunks, start = [], 8
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from(">L", data, start)
+        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
+        start += 12 + length
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at, to = rng.randrange(len(chunks)), rng.randrange(len(chunks))
+        name, content = chunks[at]
+        match rng.randrange(8):
+            case 0:
+                chunks.insert(to, chunks[at])
+            case 1 if len(chunks) > 1:
+                del chunks[at]
+            case 2:
+                chunks[at], chunks[to] = chunks[to], chunks[at]
+            case 3 if name == b"IDAT":  # the rows before they are compressed
+                with contextlib.suppress(zlib.error):
+                    rows = mutate_bytes(rng, zlib.decompress(content))
+                    chunks[at] = name, zlib.compress(rows, rng.randrange(10))
+            case _:
+                chunks[at] = name, mutate_bytes(rng, content)
+    return data[:8] + b"".join(_chunk(name, content) for name, content in chunks)
+
+
 def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
     """Return a PNG whose rows need not match its header."""
     parts = (
@@ -68,11 +118,12 @@ def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
         (b"IDAT", zlib.compress(rows, 9)),
         (b"IEND", b""),
     )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">L", len(content)) + name + content
-        + struct.pack(">L", zlib.crc32(name + content))
-        for name, content in parts
-    )  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in parts)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    crc = struct.pack(">L", zlib.crc32(name + content))
+    return struct.pack(">L", len(content)) + name + content + crc
 
 
 def bombs(side: int) -> dict[str, bytes]:

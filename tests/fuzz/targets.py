@@ -17,7 +17,7 @@ from colorcv.image.decoding import decode_image
 from colorcv.image.metadata import embed, extract, for_output
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from tests.fuzz import videos
-from tests.fuzz.images import corpus
+from tests.fuzz.images import mutate_image, seeds
 from tests.fuzz.messages import mutate_message
 from tests.fuzz.mutate import mutate_bytes, mutate_text
 from tests.fuzz.seeds import TINY, random_network, tiny_weights
@@ -33,6 +33,8 @@ _MESSAGES = {100: {7: {7: {}}}}
 @dataclass(frozen=True)
 class Target:
     """`make` draws an input, `run` reads it from a file and may raise only `allowed`.
+
+    `run` returns the bytes of a large result, for which more memory and time are allowed, or None.
 
     For guided runs: `instrumented` modules, and `mutate`, which changes a given input.
     """
@@ -126,23 +128,24 @@ def _make_centers(rng: random.Random) -> bytes:
 
 
 def _make_image(rng: random.Random) -> bytes:
-    return mutate_bytes(rng, rng.choice(corpus()))
+    return mutate_image(rng, rng.choice(seeds()))
 
 
 def _make_video(rng: random.Random) -> bytes:
     return mutate_bytes(rng, rng.choice(videos.corpus()))
 
 
-def _run_image(path: Path) -> None:
+def _run_image(path: Path) -> int:
     from colorcv.image.source import SourceImage
 
     pixels = decode_image(path.read_bytes(), "fuzzed").pixels
     if pixels.size > 1_000_000:
-        return
+        return pixels.nbytes
     image = SourceImage(pixels)
     assert np.isfinite(image.lightness_at((16, 24))).all()
     colored = image.colored(np.full((4, 6, 2), 30, np.float32))
     assert colored.shape[:2] == pixels.shape[:2]
+    return pixels.nbytes
 
 
 def _run_metadata(path: Path) -> None:

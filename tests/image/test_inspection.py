@@ -20,7 +20,7 @@ from colorcv.errors import ImageError, OptionError
 from colorcv.image.decoding import decode_image
 from colorcv.image.inspection import inspect
 from colorcv.image.limits import MAX_PIXELS, TooManyPixelsError
-from tests.fuzz.images import corpus, png
+from tests.fuzz.images import bombs, corpus, png
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
 
@@ -57,17 +57,19 @@ def test_a_chunk_longer_than_the_file(claimed: int) -> None:
 def test_refusing_takes_little_memory(tmp_path: Path) -> None:
     """61 bytes took 4.4 GB and 20 s."""
     webp = saved(RGB, "WEBP")
-    tiff = bytearray(saved(RGB, "TIFF"))
-    tiff[-2000:] = b""
+    cut = bytearray(saved(RGB, "TIFF"))
+    cut[-2000:] = b""
     files = {
         "chunk.png": claiming_png(0xFFFFFFF0),
         "few.png": png(15_000, 16_000, 8, 2, bytes(100)),
         "riff.webp": webp[:4] + struct.pack("<L", 1 << 31) + webp[8:],
         "sof.jpg": b"\xff\xd8\xff\xc2\0\x11\x08\x3a\x98\x3a\x98\3\1\x22\0\2\x11\1\3\x11\1"
         b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0\0\xff\xd9",
-        "cut.tif": bytes(tiff),
+        "cut.tif": bytes(cut),
         "high.bmp": b"BM" + struct.pack("<LLLLllHHLLllLL", 60, 0, 54, 40, 15_000, 15_000, 1, 24,
                                         0, 0, 0, 0, 0, 0),
+        # 29 bytes took 1.9 GB and 4 s.
+        "screen.gif": bombs(15_811)["gif"],
     }  # fmt: skip
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -93,6 +95,68 @@ def test_refusing_takes_little_memory(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 50_000  # kB
+
+
+def test_gif_of_the_best_compression() -> None:
+    """LZW reaches 2,700 pixels a byte; a small image may lie on a large screen."""
+    plain = np.zeros((3000, 4000), np.uint8)
+    data = saved(Image.fromarray(plain), "GIF")
+    assert len(data) < plain.size / 500
+    assert inspect(data, "it").size_wh == (4000, 3000)
+    dot = bytearray(saved(Image.fromarray(plain[:1, :1]), "GIF"))
+    dot[6:10] = struct.pack("<HH", 1000, 900)
+    assert inspect(bytes(dot), "it").size_wh == (1000, 900)
+    dot[6:10] = struct.pack("<HH", 2000, 900)
+    with pytest.raises(ImageError, match=r"it is truncated .* bytes of pixels are too few for"):
+        inspect(bytes(dot), "it")
+
+
+def tiff(tags: dict[int, tuple[int, int]], pixels: bytes) -> bytes:
+    """Return an 8-bit grey TIFF of 8 x 8 pixels, with some tags (type, value) changed."""
+    start = 8 + 2 + 12 * 8 + 4
+    known = {256: (4, 8), 257: (4, 8), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, start),
+             278: (4, 8), 279: (4, len(pixels))} | tags  # fmt: skip
+    entries = b"".join(struct.pack("<HHLL", tag, kind, 1, value)
+                       for tag, (kind, value) in sorted(known.items()))  # fmt: skip
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(known)) + entries + bytes(4) + pixels
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        # OpenCV returned black images.
+        pytest.param({259: (3, 0)}, "compression 0, which TIFF does not define", id="codec-0"),
+        pytest.param({259: (3, 9)}, "compression 9, which TIFF does not define", id="codec-9"),
+        # Each took more than a gigabyte.
+        pytest.param({256: (4, 15_000), 257: (4, 15_000)}, "225000000 bytes of pix", id="raw"),
+        pytest.param({259: (3, 5), 256: (4, 15_000), 257: (4, 15_000)}, "225000000", id="lzw"),
+        pytest.param({259: (3, 8), 256: (4, 15_000), 257: (4, 15_000)}, "225000000", id="deflate"),
+        pytest.param({259: (3, 32773), 256: (4, 9000), 257: (4, 9000)}, "81000000", id="packbits"),
+        pytest.param({258: (3, 1), 259: (3, 4), 257: (4, 200_000)}, "200000 rows", id="group4"),
+    ],
+)  # fmt: skip
+def test_tiff_of_too_few_bytes(tags: dict[int, tuple[int, int]], says: str) -> None:
+    grey = bytes(range(64))
+    assert np.array_equal(decode_image(tiff({}, grey), "it").pixels.ravel(), list(grey))
+    with pytest.raises(ImageError, match=f"it is truncated or damaged: {says}"):
+        decode_image(tiff(tags, grey), "it")
+
+
+def test_big_tiff_at_impossible_offsets() -> None:
+    """An OverflowError of Python was raised."""
+    for offset in (1 << 63, (1 << 64) - 1):
+        with pytest.raises(ImageError, match="this TIFF has no readable page"):
+            decode_image(b"II+\0\x08\0\0\0" + struct.pack("<Q", offset) + bytes(99), "it")
+
+
+@pytest.mark.parametrize("side", [1000, 5000])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+def test_tiff_of_the_best_compression(side: int, compression: str) -> None:
+    plain = Image.fromarray(np.zeros((side, side), np.uint8))
+    if compression == "group4":
+        plain = plain.convert("1")
+    data = saved(plain, "TIFF", compression=compression)
+    assert inspect(data, "it").size_wh == (side, side)
 
 
 @pytest.mark.parametrize(
