@@ -6,6 +6,9 @@ Colours are never propagated across a cut, so a piece that begins at one gets th
 the whole film. The workers colour the pieces with `colorcv.colorize_video`, and the packets are
 joined with the film's own time stamps and audio. The folders of the film and the output must have
 the same path on every machine (on NFS, for instance). Needs PyAV.
+
+Until the film is joined, its cuts and its pieces are kept in the folder `.OUTPUT-pieces` beside the
+output. After a stop the same command goes on there: pieces whose SHA-256 is right are kept.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import heapq
+import json
+import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +33,8 @@ from tqdm import tqdm
 import colorcv
 
 # The library's own reader and cut detection, so that cuts are the same as on one machine.
+from colorcv.models.hashes import sha256_of
+from colorcv.models.transfer.locks import lock
 from colorcv.temporal import is_cut
 from colorcv.video.options import VideoOptions
 from colorcv.video.pyav.demuxer import Demuxer
@@ -82,50 +89,121 @@ def find_cuts(film: Path, input_hw: tuple[int, int]) -> Plan:
     return plan
 
 
+@contextlib.contextmanager
+def kept_folder(output: Path) -> Iterator[Path]:
+    """Hold the folder of an output's pieces; remove it unless the work is interrupted."""
+    folder = output.with_name(f".{output.name}-pieces")
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        if lock(file.fileno()) is False:
+            raise colorcv.VideoError(f"{output} is already being made by another process")
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_plan(folder: Path, settings: dict[str, Any]) -> Plan | None:
+    """Return the plan of a run that was stopped, or None; its settings must be the same."""
+    try:
+        saved = json.loads((folder / "plan.json").read_text())
+        plan = Plan(
+            Fraction(saved["time_base"]), saved["pts"], saved["cuts"], Fraction(saved["start_s"])
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    if saved["settings"] != settings:
+        changed = [key for key in settings if saved["settings"].get(key) != settings[key]]
+        raise colorcv.VideoError(
+            f"{folder} holds the pieces of a run with another {', '.join(changed)}; give the same "
+            "options to go on with it, or delete the folder to start again"
+        )
+    return plan
+
+
+def write_plan(folder: Path, settings: dict[str, Any], plan: Plan) -> None:
+    saved = {
+        "settings": settings,
+        "time_base": str(plan.time_base),
+        "start_s": str(plan.start_s),
+        "pts": plan.pts,
+        "cuts": plan.cuts,
+    }
+    temporary = folder / "plan.json.new"
+    temporary.write_text(json.dumps(saved))
+    temporary.replace(folder / "plan.json")
+
+
 def color_piece(
-    film: str, part: str, start: float | None, end: float | None, options: dict[str, Any]
-) -> int:
-    """Colour one piece on a worker and return its frames; the file appears when complete."""
+    film: str,
+    part: Path,
+    start: float | None,
+    end: float | None,
+    frames: int,
+    options: dict[str, Any],
+) -> bool:
+    """Colour one piece on a worker; return True if it was there already."""
     import colorcv
 
+    record = part.with_suffix(".sha256")
+    try:
+        if record.read_text() == sha256_of(part, stamp=False):
+            return True
+    except OSError:  # not there, or only one of the two
+        pass
     # If a worker dies just after it has finished, the next one overwrites its piece.
     result = colorcv.colorize_video(
         film, part, start=start, end=end, audio="none", overwrite=True, **options
     )
-    return result.frames
+    if result.frames != frames:
+        raise colorcv.VideoError(f"{part.name} has {result.frames} frames, not {frames}")
+    temporary = record.with_suffix(f".{os.getpid()}")
+    temporary.write_text(sha256_of(part, stamp=False))
+    temporary.replace(record)
+    return False
 
 
-def color_film(client: Client, film: Path, output: Path, seconds: float, **options: Any) -> Plan:
-    """Colour a film on the cluster; the output appears when it is complete."""
-    model = options.get("model", "zhang2016")
-    plan = find_cuts(film, client.submit(input_hw, model, retries=RETRIES).result())
-    pieces = plan.pieces(seconds)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
-        parts = [Path(folder) / f"{i:05d}{output.suffix}" for i in range(len(pieces))]
+def color_film(
+    client: Client, film: Path, output: Path, seconds: float, **options: Any
+) -> tuple[Plan, int]:
+    """Colour a film on the cluster; the output appears when it is complete.
+
+    Returns the plan, and the number of pieces that were there already.
+    """
+    state = film.stat()
+    settings = {"film": [str(film), state.st_size, state.st_mtime_ns], "piece": seconds}
+    settings |= {"colorcv": colorcv.__version__, **options}
+    with kept_folder(output) as folder:
+        plan = read_plan(folder, settings)
+        if plan is None:
+            for leftover in folder.glob("*.sha256"):  # of a plan that cannot be read
+                leftover.unlink()
+            model = options.get("model", "zhang2016")
+            plan = find_cuts(film, client.submit(input_hw, model, retries=RETRIES).result())
+            write_plan(folder, settings, plan)
+        pieces = plan.pieces(seconds)
+        parts = [folder / f"{i:05d}{output.suffix}" for i in range(len(pieces))]
         running = {
             client.submit(
                 color_piece,
                 str(film),
-                str(part),
+                part,
                 plan.time_before(first),
                 plan.time_before(end),
+                end - first,
                 options,
                 pure=False,
                 retries=RETRIES,
             ): end - first
             for part, (first, end) in zip(parts, pieces, strict=True)
         }
+        kept = 0
         with tqdm(total=len(plan.pts), desc="colouring", unit="frame") as bar:
             for future in as_completed(running):
-                if future.result() != running[future]:
-                    raise colorcv.VideoError(
-                        f"a piece has {future.result()} frames, not {running[future]}"
-                    )
+                kept += future.result()
                 bar.update(running[future])
-        whole = Path(folder) / f"whole{output.suffix}"
+        whole = folder / f"whole{output.suffix}"
         join(parts, plan, film, whole)
         whole.replace(output)
-    return plan
+    return plan, kept
 
 
 def input_hw(model: str) -> tuple[int, int]:
@@ -213,18 +291,26 @@ def main() -> int:
     if output.exists():
         parser.error(f"{output} exists already")
     own = {"n_workers": options.workers, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(options.scheduler, **({} if options.scheduler else own)) as client:
-        plan = color_film(
-            client,
-            film,
-            output,
-            options.piece,
-            model=options.model,
-            codec=options.codec,
-            saturation=options.saturation,
-        )
+    try:
+        with Client(options.scheduler, **({} if options.scheduler else own)) as client:
+            plan, kept = color_film(
+                client,
+                film,
+                output,
+                options.piece,
+                model=options.model,
+                codec=options.codec,
+                saturation=options.saturation,
+            )
+    except colorcv.ColorcvError as err:
+        print(f"film.py: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("film.py: stopped; the same command goes on", file=sys.stderr)
+        return 130
     pieces = len(plan.pieces(options.piece))
-    print(f"{output}: {len(plan.pts)} frames, {len(plan.cuts)} cuts, {pieces} pieces")
+    before = f", {kept} of them made before" if kept else ""
+    print(f"{output}: {len(plan.pts)} frames, {len(plan.cuts)} cuts, {pieces} pieces{before}")
     return 0
 
 

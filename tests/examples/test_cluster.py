@@ -216,12 +216,21 @@ def streams_of(path: Path) -> tuple[list[Any], list[Any], int]:
     return pictures, sound, int(frames[0].rotation) % 360
 
 
+def streams_are_equal(path: Path, other: Path) -> bool:
+    pictures, sound, _ = streams_of(path)
+    expected_pictures, expected_sound, _ = streams_of(other)
+    assert [time_s for time_s, _ in pictures] == [time_s for time_s, _ in expected_pictures]
+    for (_, planes), (_, expected) in zip(pictures, expected_pictures, strict=True):
+        np.testing.assert_array_equal(planes, expected)
+    return sound == expected_sound
+
+
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_film_in_pieces_is_the_film_on_one_machine(film: Path, tmp_path: Path) -> None:
     """Frame by frame, losslessly, and though a worker is killed in the middle."""
     together, one, log = tmp_path / "pieces.mkv", tmp_path / "one.mkv", tmp_path / "log"
     with started("film.py", film, together, "--piece", 0.1, "--codec", "ffv1", log=log) as process:
-        wait_until(lambda: list(tmp_path.glob(".pieces.mkv-*/*.mkv")), process, log)
+        wait_until(lambda: list(tmp_path.glob(".pieces.mkv-*/0*.mkv")), process, log)
         assert not together.exists()
         workers_of(process)[0].send_signal(signal.SIGKILL)
     said = log.read_text(encoding="utf-8")
@@ -229,13 +238,69 @@ def test_film_in_pieces_is_the_film_on_one_machine(film: Path, tmp_path: Path) -
     assert "80 frames, 3 cuts, 4 pieces" in said
     result = colorcv.colorize_video(film, one, model="lite", codec="ffv1")
     assert result.scene_cuts == 3
-    pictures, sound, _ = streams_of(together)
-    expected_pictures, expected_sound, _ = streams_of(one)
-    assert [time_s for time_s, _ in pictures] == [time_s for time_s, _ in expected_pictures]
-    for (_, planes), (_, expected) in zip(pictures, expected_pictures, strict=True):
-        np.testing.assert_array_equal(planes, expected)
-    assert sound == expected_sound
+    assert streams_are_equal(together, one)
     assert not list(tmp_path.glob(".pieces*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_film_that_was_stopped_goes_on(film: Path, tmp_path: Path) -> None:
+    """Killed after two of four pieces, of which one is damaged then: three are made."""
+    whole, stopped, log = tmp_path / "whole.mkv", tmp_path / "stopped.mkv", tmp_path / "log"
+    folder = tmp_path / ".stopped.mkv-pieces"
+    options = ("--piece", 0.1, "--codec", "ffv1")
+    run("film.py", film, whole, *options, log=log)
+    with started("film.py", film, stopped, *options, log=log) as process:
+        wait_until(lambda: len(list(folder.glob("*.sha256"))) > 1, process, log)
+        victims = [process, *workers_of(process)]
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL)
+    for victim in victims:
+        with contextlib.suppress(Exception):  # gone already
+            victim.wait(30)
+    assert not stopped.exists()
+    finished = sorted(folder.glob("*.sha256"))
+    damaged = finished[0].with_suffix(".mkv")
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    (folder / "00003.mkv").write_bytes(b"half")  # without a hash, whether finished or not
+    (folder / "00003.sha256").unlink(missing_ok=True)
+    kept = len(list(folder.glob("*.sha256"))) - 1
+
+    said = run("film.py", film, stopped, *options, "--saturation", 2, log=log, code=1)
+    assert "holds the pieces of a run with another saturation; give the same options" in said
+    said = run("film.py", film, stopped, *options, log=log)
+    made = f", {kept} of them made before" if kept else ""
+    assert f"80 frames, 3 cuts, 4 pieces{made}\n" in said
+    assert "finding cuts" not in said
+    assert streams_are_equal(stopped, whole)
+    assert not list(tmp_path.glob(".stopped*"))
+
+
+def test_film_that_another_process_makes(film: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="the lock of this test")
+    import fcntl
+
+    folder = tmp_path / ".out.mkv-pieces"
+    folder.mkdir()
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said = run("film.py", film, tmp_path / "out.mkv", log=tmp_path / "log", code=1)
+    assert "out.mkv is already being made by another process" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT")
+def test_film_that_is_interrupted_says_how_to_go_on(film: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "out.mkv", tmp_path / "log"
+    folder = tmp_path / ".out.mkv-pieces"
+    with started("film.py", film, out, "--piece", 0.1, "--codec", "ffv1", log=log) as process:
+        wait_until(lambda: (folder / "plan.json").exists(), process, log)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130, log.read_text(encoding="utf-8")
+    assert "stopped; the same command goes on" in log.read_text(encoding="utf-8")
+    assert folder.is_dir()
+    assert not out.exists()
 
 
 def test_film_in_pieces_keeps_times_sound_and_rotation(film: Path, tmp_path: Path) -> None:
