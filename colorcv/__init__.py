@@ -6,10 +6,6 @@
 
 from __future__ import annotations
 
-import logging
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from .errors import (
     ChecksumError,
     ColorcvError,
@@ -21,6 +17,7 @@ from .errors import (
     VideoError,
 )
 
+TYPE_CHECKING = False  # as typing's, whose import takes time in which Ctrl-C shows a traceback
 if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from .video.api import VideoResult, colorize_video
 
 __version__ = "0.1.0"
-# Imported on first use: importing colorcv imports neither cv2 nor requests.
+# Imported on first use: importing colorcv imports its errors only.
 _LAZY_EXPORTS = {
     "Colorizer": ".colorizer", "colorize": ".api",
     "EditSession": ".steering.session", "Reference": ".steering.editing",
@@ -51,11 +48,11 @@ __all__ = [  # noqa: RUF022
     "ModelFormatError", "OptionError", "VideoError",
 ]  # fmt: skip
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
-
 
 def __getattr__(name: str) -> object:
     if name in _LAZY_EXPORTS:
+        from importlib import import_module
+
         value = getattr(import_module(_LAZY_EXPORTS[name], __name__), name)
         globals()[name] = value
         return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ._logging import logger
 from ._parallel import ordered_map
 from ._typing import AnyArray, IgnoreBorder, Order
 from .color import lab
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 __all__ = ["Colorizer"]
-
-logger = logging.getLogger("colorcv")
 
 
 class Colorizer(Predictor, SteeringMethods):

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "colorcv"
 # What everything may import. "__init__" is colorcv itself, for its version: at run time it imports
 # nothing but errors.
 LEAVES = {
-    *("__init__", "errors", "_typing", "_opencv", "_parallel", "_atomic"),
+    *("__init__", "errors", "_typing", "_opencv", "_logging", "_parallel", "_atomic"),
     *("_signatures", "_naming"),
 }
 # What each part of the package may import besides the leaves and itself.

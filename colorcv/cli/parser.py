@@ -18,6 +18,7 @@ from . import commands, images, steering, videos
 from .completion import SHELLS, PrintCompletion
 from .console import Console, StandardOutputError
 from .exit_codes import ExitCode
+from .interrupts import interrupts_as_such
 from .options import (
     add_common_options,
     add_image_options,
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
         _configure_stdout()
         console = Console(quiet=arguments.quiet, verbose=arguments.verbose)
-        with console.show_logs():
+        with interrupts_as_such(), console.show_logs():
             return int(arguments.run(arguments, console))
     except KeyboardInterrupt:
         sys.stderr.write("\ncolorcv: interrupted; the files written so far are complete\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from .._logging import logger
 from .._opencv import opencv_version
 from .._typing import AnyArray
 from ..errors import ImageError
@@ -20,8 +20,6 @@ from .tiff import read_software
 from .validation import validate_image
 
 __all__ = ["ImageFile", "decode_image"]
-
-logger = logging.getLogger("colorcv")
 
 # The maximum value of a PNM, after its width and height; comments may stand between them.
 _PNM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")

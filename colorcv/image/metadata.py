@@ -6,12 +6,13 @@ that other programs look for, and fail on ICC profiles above 64 kB. So it is don
 
 from __future__ import annotations
 
-import logging
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from .._logging import logger
 
 __all__ = [
     "Metadata",
@@ -23,8 +24,6 @@ __all__ = [
     "tiff_tags",
     "xmp_orientation",
 ]
-
-logger = logging.getLogger("colorcv")
 
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._logging import logger
 from ..errors import ChecksumError, DownloadError, ModelFormatError, OptionError
 from .hashes import UNKNOWN, describe_content, read_stamp, sha256_of
 from .info import FileInfo, ModelFiles, ModelInfo, State
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .transfer.response import Progress
 
 __all__ = ["download", "models", "resolve", "verify"]
-
-logger = logging.getLogger("colorcv")
 
 
 def models() -> tuple[ModelInfo, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from pathlib import Path
 
+from .._logging import logger
 from .._signatures import FileKind, sniff
 
 __all__ = ["UNKNOWN", "describe_content", "read_stamp", "sha256_of", "write_stamp"]
-
-logger = logging.getLogger("colorcv")
 
 UNKNOWN = "other content"
 _KINDS: dict[FileKind, str] = {

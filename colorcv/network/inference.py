@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .._logging import logger
 from .._typing import Float32Array
 from ..errors import DeviceError, ImageError, ModelFormatError
 from . import device as devices
@@ -28,8 +28,6 @@ _NO_HEAD = (
     "mean; this one does not, use another model"
 )
 MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
-
-logger = logging.getLogger("colorcv")
 
 
 class Head(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._logging import logger
 from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer
@@ -28,8 +28,6 @@ __all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "previ
 
 if TYPE_CHECKING:
     from ..models import ModelFiles
-
-logger = logging.getLogger("colorcv")
 
 CHECK_INTERVAL_S = 2.0  # seconds between checks of the temporary output
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from ... import __version__
+from ..._logging import logger
 from ...errors import DownloadError
 from ..hashes import write_stamp
 from ..registry import Model, ModelFile
@@ -19,8 +19,6 @@ from .partial import DiskError, PartialFile, disk_errors, partial_size, remove_s
 from .response import Progress
 
 __all__ = ["download_missing"]
-
-logger = logging.getLogger("colorcv")
 
 MIN_OPENCV = (4, 10)
 _TRY_AGAIN = "check the network and the proxy settings (HTTPS_PROXY), or try again later"

@@ -8,7 +8,6 @@ caller for days. Here the request runs in its own thread, and the caller waits o
 from __future__ import annotations
 
 import http.client
-import logging
 import queue
 import threading
 import time
@@ -20,9 +19,9 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import requests
 import urllib3.exceptions
 
-__all__ = ["HTTPStream", "TransferError", "redact_url"]
+from ..._logging import logger
 
-logger = logging.getLogger("colorcv")
+__all__ = ["HTTPStream", "TransferError", "redact_url"]
 
 CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 30.0  # seconds without a byte, after which a request fails

@@ -6,7 +6,6 @@ They belong to the open file and not to the process, so they also exclude other 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 import time
@@ -14,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["lock", "lock_folder", "unlock"]
+from ..._logging import logger
 
-logger = logging.getLogger("colorcv")
+__all__ = ["lock", "lock_folder", "unlock"]
 
 LOCK_NAME = ".lock"
 POLL_INTERVAL_S = 0.1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import requests
 
+from ..._logging import logger
 from ..registry import ModelFile
 from . import http
 from .http import HTTPStream, TransferError, redact_url
@@ -16,8 +16,6 @@ from .partial import PartialFile
 from .response import AttemptError, Progress, check_response, check_speed, save_body
 
 __all__ = ["AllMirrorsFailed", "Progress", "fetch"]
-
-logger = logging.getLogger("colorcv")
 
 MAX_TRIES = 3
 BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0

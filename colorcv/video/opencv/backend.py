@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..._logging import logger
 from ..._typing import Float32Array, UInt8Array
 from ...errors import VideoError
 from ...image.io import side_by_side
@@ -22,8 +22,6 @@ from .reader import OpenCVFrame, OpenCVReader
 from .writer import OpenCVWriter
 
 __all__ = ["open_opencv", "render_bgr"]
-
-logger = logging.getLogger("colorcv")
 
 
 def open_opencv(

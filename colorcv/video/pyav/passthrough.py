@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,11 +11,10 @@ from typing import Any
 import av
 import numpy as np
 
+from ..._logging import logger
 from .planes import error_text
 
 __all__ = ["AudioMethod", "PassthroughStreams", "audio_methods", "is_decodable"]
-
-logger = logging.getLogger("colorcv")
 
 # FFmpeg's default layout for each number of channels.
 DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import av
 import numpy as np
 
+from ..._logging import logger
 from ...errors import VideoError
 from ..transcode import AudioOutcome
 from .demuxer import Demuxer, open_input
@@ -19,8 +19,6 @@ from .planes import error_text, plane_view
 from .writer import PyAVWriter
 
 __all__ = ["add_passthrough_streams"]
-
-logger = logging.getLogger("colorcv")
 
 _ERRORS = (av.error.FFmpegError, ValueError, OSError, VideoError)
 _FRAMES = 4  # x265 gives a single frame a decode time that Matroska refuses

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from ..._logging import logger
 from ..._typing import Float32Array
 from ...color.hdr import HLG, PQ
 from ...color.yuv import BT601, BT709, BT2020, COEFFICIENTS, LumaFormat
@@ -30,8 +30,6 @@ from .planes import (
 )
 
 __all__ = ["PyAVFrame", "PyAVReader"]
-
-logger = logging.getLogger("colorcv")
 
 _UNKNOWN = (0, 2)  # H.273's numbers for "reserved" and "unspecified"
 # Codecs whose untagged grey frames are full range.

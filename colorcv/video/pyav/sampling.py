@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
+from ..._logging import logger
 from ..._typing import UInt8Array
 from ...color.hdr import HLG, PQ, light_from_signal
 from ...color.lab import srgb_from_linear
@@ -27,8 +27,6 @@ from .planes import (
 )
 
 __all__ = ["sample_frames"]
-
-logger = logging.getLogger("colorcv")
 
 
 def sample_frames(path: Path, n: int) -> Iterator[tuple[float, UInt8Array]]:

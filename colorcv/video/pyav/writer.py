@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 
+from ..._logging import logger
 from ...errors import VideoError
 from ..options import VideoOptions
 from .codecs import encoder_settings
@@ -18,8 +18,6 @@ from .passthrough import PassthroughStreams
 from .planes import JPEG_RANGE, MPEG_RANGE, error_text
 
 __all__ = ["PyAVWriter"]
-
-logger = logging.getLogger("colorcv")
 
 
 # Time stamps are kept as they are, and MP4 files can be played while they load.
