@@ -79,10 +79,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order, from one input tensor to one output tensor.
+    """Nodes in topological order, from the input tensor to the output tensor.
 
     `features`, if any, is a tensor between them that can be read too; rewrites keep the node of
-    this name.
+    this name. `more_inputs`, with their shapes, and `more_outputs` are those of networks that have
+    several.
     """
 
     input: str
@@ -91,11 +92,18 @@ class Graph:
     nodes: tuple[Node, ...]
     constants: Mapping[str, Constant]
     features: str | None = None
+    more_inputs: tuple[tuple[str, Shape], ...] = ()
+    more_outputs: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, Shape]:
+        """Shapes of all inputs by name."""
+        return {self.input: self.input_shape, **dict(self.more_inputs)}
 
     def shape(self, name: str) -> Shape:
-        """Return the shape of the input or of a node's output."""
-        if name == self.input:
-            return self.input_shape
+        """Return the shape of an input or of a node's output."""
+        if name in self.inputs:
+            return self.inputs[name]
         return next(node.shape for node in self.nodes if node.name == name)
 
     @property

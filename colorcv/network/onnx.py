@@ -17,6 +17,7 @@ from .protobuf import BYTES, FIXED32, VARINT, encode_tag, encode_varint
 __all__ = ["encode", "write"]
 
 IR_VERSION, OPSET = 7, 13
+OPSETS = {"LayerNormalization": 17, "Gelu": 20}  # those of operators that came later
 MIN_EXTERNAL = 1 << 16  # bytes from which a constant may refer to the caffemodel
 _FLOAT, _INT64 = 1, 7
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 1, 2, 3, 7
@@ -64,8 +65,12 @@ def _model(graph: Graph, external: bool) -> list[Part]:
         _integer(1, IR_VERSION),
         _text(2, "colorcv"),
         *_message(7, _graph(graph, external)),
-        *_message(8, [_integer(2, OPSET)]),
+        *_message(8, [_integer(2, _opset(graph))]),
     ]
+
+
+def _opset(graph: Graph) -> int:
+    return max(OPSETS.get(node.op, OPSET) for node in graph.nodes)
 
 
 def _little_endian(constant: Constant) -> np.dtype[np.generic]:
@@ -80,10 +85,11 @@ def _graph(graph: Graph, external: bool) -> list[Part]:
     parts.append(_text(2, "colorcv"))
     for name, constant in graph.used_constants():
         parts += _message(5, _tensor(name, constant, external))
-    parts += _message(11, _value_info(graph.input, graph.input_shape))
-    parts += _message(12, _value_info(graph.output, graph.output_shape))
-    if graph.features is not None:
-        parts += _message(12, _value_info(graph.features, graph.shape(graph.features)))
+    for name, shape in graph.inputs.items():
+        parts += _message(11, _value_info(name, shape))
+    features = () if graph.features is None else (graph.features,)
+    for name in (graph.output, *graph.more_outputs, *features):
+        parts += _message(12, _value_info(name, graph.shape(name)))
     return parts
 
 

@@ -70,12 +70,16 @@ class Reader:
     data : mmap or bytes
     location : str
         The file's path, for error messages.
+    max_fields : int
+        Fields that may be read in all.
     """
 
-    def __init__(self, data: mmap.mmap | bytes, location: str) -> None:
+    def __init__(
+        self, data: mmap.mmap | bytes, location: str, *, max_fields: int = MAX_FIELDS
+    ) -> None:
         self.data = data
         self.location = location
-        self._fields_left = MAX_FIELDS
+        self._max_fields = self._fields_left = max_fields
 
     @property
     def whole(self) -> Span:
@@ -157,7 +161,7 @@ class Reader:
     def _count_field(self) -> None:
         self._fields_left -= 1
         if self._fields_left < 0:
-            raise ModelFormatError(f"{self.location}: more than {MAX_FIELDS} fields")
+            raise ModelFormatError(f"{self.location}: more than {self._max_fields} fields")
 
     def _varint(self, position: int, stop: int) -> tuple[int, int]:
         value = shift = 0

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ModelFormatError
+from ..files import map_file
 from ..protobuf import BYTES, FIXED32, FIXED64, MAX_SHAPE_DIMS, VARINT, Field, Reader, Span
-from .files import map_file
 
 __all__ = ["Blob", "read"]
 

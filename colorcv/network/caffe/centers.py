@@ -13,7 +13,7 @@ import numpy as np
 
 from ..._typing import Float32Array
 from ...errors import ModelFormatError
-from .files import read_small
+from ..files import read_small
 
 __all__ = ["COUNT", "read"]
 

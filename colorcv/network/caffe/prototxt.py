@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...errors import ModelFormatError
-from .files import read_small
+from ..files import read_small
 
 __all__ = ["Message", "Value", "parse", "read"]
 

@@ -7,8 +7,8 @@ import os
 import stat
 from pathlib import Path
 
-from ..._signatures import FileKind, sniff
-from ...errors import ModelFormatError
+from .._signatures import FileKind, sniff
+from ..errors import ModelFormatError
 
 __all__ = ["map_file", "read_small"]
 
@@ -34,8 +34,11 @@ def read_small(path: Path, role: str, max_bytes: int) -> bytes:
     return data
 
 
-def map_file(path: Path, role: str) -> mmap.mmap:
-    """Map a file into memory, read-only; `role` names it in errors ("caffemodel")."""
+def map_file(path: Path, role: str, *, has_header: bool = True) -> mmap.mmap:
+    """Map a file into memory, read-only; `role` names it in errors ("caffemodel").
+
+    Without a header it may start with any bytes, so that it is not checked for other formats.
+    """
     descriptor, _ = _open(path, role)
     try:
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
@@ -45,7 +48,8 @@ def map_file(path: Path, role: str) -> mmap.mmap:
         ) from err
     finally:
         os.close(descriptor)
-    _reject_foreign(mapped[:512], path, role)
+    if has_header:
+        _reject_foreign(mapped[:512], path, role)
     return mapped
 
 

@@ -1,0 +1,324 @@
+"""Converters of operators that work element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from ..._typing import AnyArray
+from ..graph import Constant, Shape
+from .call import Call, Result
+from .context import Context, Tensor, Value
+
+__all__ = ["ELEMENTWISE", "binary", "broadcast_shape", "unary"]
+
+_Function = Callable[..., AnyArray]
+
+
+def broadcast_shape(context: Context, *shapes: Shape) -> Shape:
+    """Return the shape that shapes have together."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        context.fail(f"shapes {' and '.join(map(str, shapes))} do not fit")
+
+
+def at_rank(context: Context, value: Value, rank: int) -> Value:
+    """Return a value with axes of length 1 in front, up to `rank`."""
+    return context.reshaped(value, (1,) * (rank - len(value.shape)) + value.shape)
+
+
+def binary(context: Context, op: str, left: Value, right: Value) -> Tensor:
+    """Add a node of two inputs, both with the rank of the output, a constant as the second."""
+    shape = broadcast_shape(context, left.shape, right.shape)
+    if op == "Div" and isinstance(right, Constant):
+        op, right = "Mul", context.fold(lambda x: 1 / x, [right], right.shape)
+    if op != "Sub" and op != "Div" and op != "Pow" and isinstance(left, Constant):
+        left, right = right, left
+    values = [at_rank(context, value, len(shape)) for value in (left, right)]
+    return context.emit(op, values, shape)
+
+
+def unary(op: str, function: _Function) -> Callable[[Call], Result]:
+    def convert(call: Call) -> Result:
+        value = call.value(0)
+        if isinstance(value, Constant):
+            return call.context.fold(function, [value], value.shape)
+        return call.context.emit(op, [value], value.shape)
+
+    return convert
+
+
+def _arithmetic(op: str, function: _Function) -> Callable[[Call], Result]:
+    def convert(call: Call) -> Result:
+        left, right = call.value(0), call.value(1)
+        if isinstance(left, Constant) and isinstance(right, Constant):
+            shape = broadcast_shape(call.context, left.shape, right.shape)
+            return call.context.fold(function, [left, right], shape)
+        return binary(call.context, op, left, right)
+
+    return convert
+
+
+def _logical(function: _Function) -> Callable[[Call], Result]:
+    """Return a converter of a comparison; it is computed from constants only."""
+
+    def convert(call: Call) -> Result:
+        inputs = [call.constant(index) for index in range(len(call.inputs))]
+        shape = broadcast_shape(call.context, *(value.shape for value in inputs))
+        return call.context.fold(function, inputs, shape, np.bool_)
+
+    return convert
+
+
+def _variadic(op: str, function: _Function) -> Callable[[Call], Result]:
+    def convert(call: Call) -> Result:
+        values = [call.value(index) for index in range(max(1, len(call.inputs)))]
+
+        def combine(left: Value, right: Value) -> Value:
+            if isinstance(left, Constant) and isinstance(right, Constant):
+                shape = broadcast_shape(call.context, left.shape, right.shape)
+                return call.context.fold(function, [left, right], shape)
+            return binary(call.context, op, left, right)
+
+        return reduce(combine, values)
+
+    return convert
+
+
+def _divide(left: AnyArray, right: AnyArray) -> AnyArray:
+    if left.dtype.kind in "iu":  # ONNX rounds towards zero
+        quotient = np.abs(left) // np.abs(right)
+        return np.asarray(np.sign(left) * np.sign(right) * quotient)
+    return np.asarray(left / right)
+
+
+def _modulo(call: Call) -> Result:
+    function = np.fmod if call.integer("fmod", 0) else np.mod
+    left, right = call.constant(0), call.constant(1)
+    shape = broadcast_shape(call.context, left.shape, right.shape)
+    return call.context.fold(function, [left, right], shape)
+
+
+def _power(left: AnyArray, right: AnyArray) -> AnyArray:
+    if left.dtype.kind in "iu" and right.dtype.kind in "iu":
+        return np.asarray(np.power(left.astype(np.float64), right))
+    return np.asarray(np.power(left, right))
+
+
+def _pow(call: Call) -> Result:
+    base, exponent = call.value(0), call.value(1)
+    if isinstance(base, Tensor) and isinstance(exponent, Constant):
+        value = call.scalar(1, 1.0)
+        if value == 2:
+            return binary(call.context, "Mul", base, base)
+        if value == 0.5:
+            return call.context.emit("Sqrt", [base], base.shape)
+        if value == 1:
+            return base
+    return _arithmetic("Pow", _power)(call)
+
+
+def _erf(values: AnyArray) -> AnyArray:
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(values))
+
+
+def _clip(call: Call) -> Result:
+    value = call.value(0)
+    if call.opset < 11:
+        low, high = call.number("min", -3.4e38), call.number("max", 3.4e38)
+    else:
+        low, high = call.scalar(1, -3.4e38), call.scalar(2, 3.4e38)
+    if isinstance(value, Constant):
+        return call.context.fold(lambda x: np.clip(x, low, high), [value], value.shape)
+    if not low <= high:
+        call.context.fail(f"its minimum {low:g} is above its maximum {high:g}")
+    low, high = max(low, -3.4e38), min(high, 3.4e38)
+    if (low, high) == (0, 3.4e38):
+        return call.context.emit("Relu", [value], value.shape)
+    bounds = [call.context.float_constant(bound) for bound in (low, high)]
+    return call.context.emit("Clip", [value, *bounds], value.shape)
+
+
+def _leaky_relu(call: Call) -> Result:
+    value, alpha = call.tensor(0), call.number("alpha", 0.01)
+    return call.context.emit("LeakyRelu", [value], value.shape, alpha=alpha)
+
+
+def _prelu(call: Call) -> Result:
+    value = call.tensor(0)
+    slope = call.weights(1)
+    if slope.shape and max(slope.shape) == int(np.prod(slope.shape)) == 1:
+        alpha = float(slope.array().reshape(()))
+        return call.context.emit("LeakyRelu", [value], value.shape, alpha=alpha)
+    # max(x, 0) + slope * min(x, 0)
+    broadcast_shape(call.context, value.shape, slope.shape)
+    positive = call.context.emit("Relu", [value], value.shape)
+    negative = binary(call.context, "Sub", value, positive)
+    return binary(call.context, "Add", positive, binary(call.context, "Mul", negative, slope))
+
+
+def _elu(call: Call) -> Result:
+    value, alpha = call.tensor(0), call.number("alpha", 1.0)
+    return call.context.emit("Elu", [value], value.shape, alpha=alpha)
+
+
+def _hard_sigmoid(call: Call) -> Result:
+    alpha, beta = call.number("alpha", 0.2), call.number("beta", 0.5)
+    return _clipped_line(call.context, call.tensor(0), alpha, beta)
+
+
+def _clipped_line(context: Context, value: Tensor, alpha: float, beta: float) -> Tensor:
+    """Return min(max(alpha * x + beta, 0), 1)."""
+    scaled = binary(context, "Mul", value, context.float_constant(alpha))
+    moved = binary(context, "Add", scaled, context.float_constant(beta))
+    bounds = [context.float_constant(bound) for bound in (0.0, 1.0)]
+    return context.emit("Clip", [moved, *bounds], value.shape)
+
+
+def _hard_swish(call: Call) -> Result:
+    value = call.tensor(0)
+    return binary(call.context, "Mul", value, _clipped_line(call.context, value, 1 / 6, 0.5))
+
+
+def _gelu(call: Call) -> Result:
+    value, kind = call.tensor(0), call.text("approximate", "none")
+    context = call.context
+    if kind == "none":
+        return context.emit("Gelu", [value], value.shape)
+    if kind != "tanh":
+        context.fail(f"approximate must be 'none' or 'tanh', got {kind!r}")
+    cube = binary(context, "Mul", binary(context, "Mul", value, value), value)
+    inner = binary(context, "Add", value, times(context, cube, 0.044715))
+    # (1 + tanh(u)) / 2 is sigmoid(2 u).
+    gate = context.emit("Sigmoid", [times(context, inner, float(np.sqrt(8 / np.pi)))], value.shape)
+    return binary(context, "Mul", value, gate)
+
+
+def times(context: Context, value: Tensor, factor: float) -> Tensor:
+    return binary(context, "Mul", value, context.float_constant(factor))
+
+
+def _where(call: Call) -> Result:
+    condition, left, right = call.constant(0), call.value(1), call.value(2)
+    context = call.context
+    shape = broadcast_shape(context, condition.shape, left.shape, right.shape)
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return context.fold(np.where, [condition, left, right], shape, left.dtype)
+    # Both are multiplied by a mask of zeros and ones, so that a constant must be finite.
+    masks = [
+        context.fold(function, [condition], condition.shape, np.float32)
+        for function in (lambda x: x != 0, lambda x: x == 0)
+    ]
+    parts: list[Value] = []
+    for mask, value in zip(masks, (left, right), strict=True):
+        if isinstance(value, Constant):
+            part_shape = broadcast_shape(context, mask.shape, value.shape)
+            parts.append(
+                context.fold(lambda m, v: np.where(m != 0, v, 0), [mask, value], part_shape, "f4")
+            )
+        else:
+            parts.append(binary(context, "Mul", value, mask))
+    return binary(context, "Add", parts[0], parts[1])
+
+
+def _cast(call: Call) -> Result:
+    call.ignore("saturate", "round_mode")
+    value = call.value(0)
+    kind = call.integer("to", 0) if call.node.op == "Cast" else None
+    if kind is None:  # CastLike
+        like = call.value(1)
+        dtype = np.dtype(np.float32 if isinstance(like, Tensor) else like.dtype)
+    elif kind not in _CAST:
+        call.context.fail(f"cannot cast to type {kind}; export it not quantised")
+    else:
+        dtype = np.dtype(_CAST[kind])
+    if isinstance(value, Constant):
+        if value.dtype == dtype:
+            return value
+        return call.context.fold(lambda x: x.astype(dtype), [value], value.shape, dtype)
+    if dtype.kind != "f":
+        call.context.fail(f"a cast of pixels to {dtype} is not supported")
+    return value
+
+
+# Half precision is widened.
+_CAST = {
+    1: np.float32,
+    10: np.float32,
+    16: np.float32,
+    11: np.float64,
+    2: np.uint8,
+    3: np.int8,
+    4: np.uint16,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+    12: np.uint32,
+    13: np.uint64,
+}
+
+
+def _identity(call: Call) -> Result:
+    call.ignore("ratio", "seed", "is_test", "consumed_inputs")
+    if call.optional(2) is not None and call.scalar(2, 0):
+        call.context.fail("training mode is not supported; export the model in eval mode")
+    return call.value(0)
+
+
+def _sigmoid(x: AnyArray) -> AnyArray:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+ELEMENTWISE: dict[str, Callable[[Call], Result]] = {
+    "Add": _arithmetic("Add", np.add),
+    "Sub": _arithmetic("Sub", np.subtract),
+    "Mul": _arithmetic("Mul", np.multiply),
+    "Div": _arithmetic("Div", _divide),
+    "Pow": _pow,
+    "Mod": _modulo,
+    "Max": _variadic("Max", np.maximum),
+    "Min": _variadic("Min", np.minimum),
+    "Sum": _variadic("Add", np.add),
+    "Equal": _logical(np.equal),
+    "Less": _logical(np.less),
+    "LessOrEqual": _logical(np.less_equal),
+    "Greater": _logical(np.greater),
+    "GreaterOrEqual": _logical(np.greater_equal),
+    "And": _logical(np.logical_and),
+    "Or": _logical(np.logical_or),
+    "Xor": _logical(np.logical_xor),
+    "Not": _logical(np.logical_not),
+    "Relu": unary("Relu", lambda x: np.maximum(x, 0)),
+    "Sigmoid": unary("Sigmoid", _sigmoid),
+    "Tanh": unary("Tanh", np.tanh),
+    "Exp": unary("Exp", np.exp),
+    "Log": unary("Log", np.log),
+    "Sqrt": unary("Sqrt", np.sqrt),
+    "Abs": unary("Abs", np.abs),
+    "Neg": unary("Neg", np.negative),
+    "Sin": unary("Sin", np.sin),
+    "Cos": unary("Cos", np.cos),
+    "Floor": unary("Floor", np.floor),
+    "Ceil": unary("Ceil", np.ceil),
+    "Round": unary("Round", np.round),
+    "Reciprocal": unary("Reciprocal", lambda x: 1 / x),
+    "Erf": unary("Erf", _erf),
+    "Softplus": unary("Softplus", lambda x: np.log1p(np.exp(x))),
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _prelu,
+    "Elu": _elu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+    "Gelu": _gelu,
+    "Clip": _clip,
+    "Where": _where,
+    "Cast": _cast,
+    "CastLike": _cast,
+    "Identity": _identity,
+    "Dropout": _identity,
+}

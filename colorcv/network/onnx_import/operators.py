@@ -1,0 +1,30 @@
+"""The operators that are read, and the converter of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .call import Call, Result
+from .constants import CONSTANTS
+from .convolution import CONVOLUTION
+from .elementwise import ELEMENTWISE
+from .layout import LAYOUT
+from .matrix import MATRIX
+from .normalization import NORMALIZATION
+from .resampling import RESAMPLING
+
+__all__ = ["OPERATORS", "QUANTIZED"]
+
+OPERATORS: Mapping[str, Callable[[Call], Result]] = {
+    **CONSTANTS,
+    **CONVOLUTION,
+    **ELEMENTWISE,
+    **LAYOUT,
+    **MATRIX,
+    **NORMALIZATION,
+    **RESAMPLING,
+}
+QUANTIZED = {
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"),
+    *("QLinearMatMul", "ConvInteger", "MatMulInteger"),
+}
