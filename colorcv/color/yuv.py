@@ -8,7 +8,7 @@ keeps its L*.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from .._typing import AnyArray, Float32Array
 from .hdr import BGR_2020_FROM_709, HLG, PQ, light_from_signal, signal_from_light
 from .lab import apply_lut, lightness_from_luminance, linear_from_srgb
-from .resample import resize, resize_with
+from .resample import resize
 
 __all__ = ["BT601", "BT709", "BT2020", "COEFFICIENTS", "LumaFormat", "chroma_planes"]
 
@@ -30,7 +30,8 @@ COEFFICIENTS = {
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
 BT709, BT601, BT2020 = 1, 6, 9
-_HALF_LEVEL = 0.5 / 255
+_TINY = 1e-6  # avoids division by zero
+_SLOPE_STEPS = 2048  # steps of L* in a table of slopes
 # Pixels of a strip. OpenCV splits whole planes between threads that wait for one another; strips
 # that fit a core's cache take half the processor time.
 _STRIP_PIXELS = 1 << 15
@@ -92,22 +93,43 @@ class LumaFormat:
         """Return the L* in 0..100 of a luma plane, (H, W) uint8 or uint16, at another size."""
         return resize(apply_lut(luma, self.lightness), shape_hw)
 
-    def decode(self, luma: AnyArray) -> tuple[Float32Array, Float32Array]:
-        """Return the L* in 0..100 and the Y in 0..1 of a luma plane at its own size."""
-        return apply_lut(luma, self.lightness), apply_lut(luma, self.values)
+    @cached_property
+    def slopes(self) -> Float32Array:
+        """Slope of Y over L* at every code, (2^bits,) float32."""
+        return self._slope(self.lightness)
 
-    def encode(self, chroma: AnyArray) -> AnyArray:
-        """Return the codes of Cb or Cr in -0.5..0.5."""
+    @cached_property
+    def floors(self) -> Float32Array:
+        """Y of every code, negative and never quite 0 or -1, (2^bits,) float32."""
+        return np.clip(-self.values, -1 + _TINY, -_TINY)
+
+    def slope_at(self, lightness: Float32Array) -> Float32Array:
+        """Return the slope of Y over L* at any lightness, an array of L* in 0..100."""
+        index = (lightness * np.float32(_SLOPE_STEPS / 100)).astype(np.uint16)
+        return apply_lut(index, self._slope_table)
+
+    @cached_property
+    def _slope_table(self) -> Float32Array:
+        return self._slope((np.arange(_SLOPE_STEPS + 1) + 0.5) * (100 / _SLOPE_STEPS))
+
+    def _slope(self, lightness: AnyArray) -> Float32Array:
+        known, codes = np.unique(self.lightness, return_index=True)
+        slopes = np.gradient(self.values[codes].astype(np.float64), known.astype(np.float64))
+        return np.interp(lightness, known, slopes).astype(np.float32)
+
+    def encode(self, chroma: AnyArray, scale: float = 1.0) -> AnyArray:
+        """Return the codes of Cb or Cr, which are `chroma` times `scale` and lie in -0.5..0.5."""
+        scale *= self.chroma_scale
         if self.bits == 8:
             # Codes are never negative, so the absolute value of convertScaleAbs has no effect.
-            codes = cv2.convertScaleAbs(chroma, alpha=self.chroma_scale, beta=self.chroma_zero)
+            codes = cv2.convertScaleAbs(chroma, alpha=scale, beta=self.chroma_zero)
             return np.asarray(codes)
-        codes = np.rint(chroma * np.float32(self.chroma_scale) + np.float32(self.chroma_zero))
+        codes = np.rint(chroma * np.float32(scale) + np.float32(self.chroma_zero))
         return np.asarray(np.clip(codes, 0, (1 << self.bits) - 1), np.uint16)
 
 
 def chroma_planes(
-    luma: AnyArray, chroma: Float32Array, luma_format: LumaFormat
+    luma: AnyArray, chroma: Float32Array, lightness: Float32Array, luma_format: LumaFormat
 ) -> tuple[AnyArray, AnyArray]:
     """Return U and V of a frame in 4:2:0 from its luma and its chroma ab.
 
@@ -117,6 +139,8 @@ def chroma_planes(
         The frame's luma plane.
     chroma : (s, t, 2) float32
         a* and b* at any size.
+    lightness : (s, t) float32
+        L* in 0..100 of the frame at the size of `chroma`.
     luma_format : LumaFormat
         Bit depth, range and matrix of luma and of the result.
 
@@ -125,58 +149,66 @@ def chroma_planes(
     two (H / 2, W / 2) planes of luma's dtype
         The colour of (L*, a*, b*) with the original Y. Where red, green or blue would leave 0..1,
         U and V are moved towards grey just enough, so that Y is unchanged.
+
+    Notes
+    -----
+    Colours are converted at the size of `chroma`. At the frame's size only their dependence on
+    lightness is left: around grey, the differences B - Y and R - Y of a given a*, b* are in
+    proportion to the slope of Y over L*, so they are divided by the slope at the small size and
+    multiplied by it at the frame's. On real clips this differs from the conversion of every pixel
+    by 0.02 to 0.25 levels in the mean and by 3 at most in 99 % of the pixels, along edges; neither
+    is nearer to the true colours.
     """
     height, width = luma.shape[0] // 2, luma.shape[1] // 2
     half = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))
     interpolation = cv2.INTER_CUBIC if width >= chroma.shape[1] else cv2.INTER_AREA
-    ab = resize_with(chroma, (height, width), interpolation)
+    # Planes of one channel: cv2.resize takes twice as long for two interleaved ones.
+    blue, red = (
+        cv2.resize(plane, (width, height), interpolation=interpolation)
+        for plane in _differences(chroma, lightness, luma_format)
+    )
     planes = np.empty((2, height, width), luma.dtype)
     rows = max(1, _STRIP_PIXELS // width)
     for row in range(0, height, rows):
         strip = slice(row, row + rows)
-        planes[:, strip] = _chroma_strip(half[strip], ab[strip], luma_format)
+        _compress_gamut(half[strip], blue[strip], red[strip], luma_format)
+        scale_blue, scale_red = (2 - 2 * k for k in reversed(COEFFICIENTS[luma_format.matrix]))
+        planes[0, strip] = luma_format.encode(blue[strip], 1 / scale_blue)
+        planes[1, strip] = luma_format.encode(red[strip], 1 / scale_red)
     return planes[0], planes[1]
 
 
-def _chroma_strip(
-    luma: AnyArray, ab: Float32Array, luma_format: LumaFormat
+def _differences(
+    chroma: Float32Array, lightness: Float32Array, luma_format: LumaFormat
 ) -> tuple[AnyArray, AnyArray]:
-    """Return U and V of some rows, whose luma and ab have the size of the chroma planes."""
-    lightness, value = luma_format.decode(luma)
-    bgr = cv2.cvtColor(cv2.merge([lightness, ab]), cv2.COLOR_LAB2BGR)
+    """Return B - Y and R - Y of colours, in units of the slope of Y over L*."""
+    bgr = cv2.cvtColor(cv2.merge([lightness, *cv2.split(chroma)]), cv2.COLOR_LAB2BGR)
     if luma_format.is_hdr:
         light = cv2.transform(linear_from_srgb(np.asarray(bgr, np.float32)), BGR_2020_FROM_709)
         bgr = signal_from_light(np.asarray(light, np.float32), luma_format.transfer)
-    to_ycc, to_bgr = _matrices(luma_format.matrix)
-    ycc = np.asarray(cv2.transform(bgr, to_ycc)).reshape(*luma.shape, 3)
-    ycc[..., 0] = value
-    _compress_gamut(ycc, np.asarray(cv2.transform(ycc, to_bgr)).reshape(ycc.shape))
-    _, cb, cr = cv2.split(ycc)
-    return luma_format.encode(cb), luma_format.encode(cr)
+    blue, green, red = cv2.split(bgr)
+    from_red, from_blue = COEFFICIENTS[luma_format.matrix]
+    value = np.float32(from_red) * red + np.float32(from_blue) * blue
+    value += np.float32(1 - from_red - from_blue) * green
+    slope = luma_format.slope_at(lightness)
+    return (blue - value) / slope, (red - value) / slope
 
 
-def _compress_gamut(ycc: AnyArray, bgr: AnyArray) -> None:
-    """Scale Cb and Cr where blue, green or red leave 0..1, in place."""
-    low, high = -_HALF_LEVEL, 1 + _HALF_LEVEL
-    inside = np.asarray(cv2.inRange(bgr, (low, low, low, 0), (high, high, high, 0)))
-    outside = np.flatnonzero(inside == 0)
-    if not outside.size:
-        return
-    pixels = ycc.reshape(-1, 3)
-    value = pixels[outside, :1]
-    excess = bgr.reshape(-1, 3)[outside] - value
-    headroom = np.where(excess > 0, 1 - value, value)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.where(excess == 0, 1, headroom / np.abs(excess)).min(axis=1, keepdims=True)
-    pixels[outside, 1:] *= np.minimum(factor, 1)
-
-
-@lru_cache(maxsize=8)
-def _matrices(matrix: int) -> tuple[Float32Array, Float32Array]:
-    """Return BGR in 0..1 to (Y, Cb, Cr) and back, each (3, 3)."""
-    red, blue = COEFFICIENTS[matrix]
-    luma = np.array([blue, 1 - red - blue, red])
-    cb = (np.array([1, 0, 0]) - luma) / (2 * (1 - blue))
-    cr = (np.array([0, 0, 1]) - luma) / (2 * (1 - red))
-    forward = np.array([luma, cb, cr])
-    return forward.astype(np.float32), np.linalg.inv(forward).astype(np.float32)
+def _compress_gamut(luma: AnyArray, blue: AnyArray, red: AnyArray, luma_format: LumaFormat) -> None:
+    """Multiply B - Y and R - Y by the slope, or less where B, G or R would leave 0..1; in place."""
+    from_red, from_blue = COEFFICIENTS[luma_format.matrix]
+    from_green = 1 - from_red - from_blue
+    slope = apply_lut(luma, luma_format.slopes)
+    np.multiply(blue, slope, out=blue)
+    np.multiply(red, slope, out=red)
+    green = cv2.addWeighted(blue, -from_blue / from_green, red, -from_red / from_green, 0)
+    highest = cv2.max(cv2.max(blue, red), green)
+    lowest = cv2.min(cv2.min(blue, red), green)
+    # How far red, green and blue may go below Y (negative) and above it.
+    floor = apply_lut(luma, luma_format.floors)
+    ceiling = floor + np.float32(1)
+    factor = cv2.min(
+        cv2.divide(ceiling, cv2.max(highest, ceiling)), cv2.divide(floor, cv2.min(lowest, floor))
+    )
+    np.multiply(blue, factor, out=blue)
+    np.multiply(red, factor, out=red)

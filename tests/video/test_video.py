@@ -338,8 +338,10 @@ class TestChromaPlanes:
     def test_10_bits_equal_8_bits(self) -> None:
         luma = grey_frames(1)[0][..., 0]
         chroma = 20 * texture(3, (16, 16), 2, detail=4)
-        eight = chroma_planes(luma, chroma, LumaFormat(8, False, 1))
-        ten = chroma_planes(luma.astype(np.uint16) * 4, chroma, LumaFormat(10, False, 1))
+        lightness = LumaFormat(8, False, 1).lightness_at(luma, (16, 16))
+        eight = chroma_planes(luma, chroma, lightness, LumaFormat(8, False, 1))
+        deep = luma.astype(np.uint16) * 4
+        ten = chroma_planes(deep, chroma, lightness, LumaFormat(10, False, 1))
         for u8, u10 in zip(eight, ten, strict=True):
             assert u8.dtype == np.uint8
             assert u10.dtype == np.uint16
@@ -349,7 +351,9 @@ class TestChromaPlanes:
         chroma = np.full((8, 8, 2), 50, np.float32)
         for level in (0, 16, 235, 255):
             luma = np.full((16, 16), level, np.uint8)
-            u, v = chroma_planes(luma, chroma, LumaFormat(8, False, 1))
+            luma_format = LumaFormat(8, False, 1)
+            lightness = luma_format.lightness_at(luma, (8, 8))
+            u, v = chroma_planes(luma, chroma, lightness, luma_format)
             assert np.abs(u.astype(int) - 128).max() <= 1
             assert np.abs(v.astype(int) - 128).max() <= 1
 

@@ -46,7 +46,7 @@ class YUVRenderer:
         ----------
         decoded : PyAVFrame
         chroma : (s, t, 2) float32
-            a* and b* at any size, upright.
+            a* and b*, upright, at the size of the frame's `lightness`.
         """
         reader, options = self._reader, self._options
         bits = reader.luma_format.bits
@@ -54,8 +54,11 @@ class YUVRenderer:
         height, width = luma.shape
         if height % 2 or width % 2:
             luma = np.pad(luma, ((0, height % 2), (0, width % 2)), mode="edge")
-        chroma = reader.as_stored(chroma) * np.float32(options.saturation)
-        u, v = chroma_planes(np.ascontiguousarray(luma), chroma, reader.luma_format)
+        chroma = reader.as_stored(chroma)
+        if options.saturation != 1:
+            chroma = chroma * np.float32(options.saturation)
+        lightness = reader.as_stored(decoded.lightness)
+        u, v = chroma_planes(luma, chroma, lightness, reader.luma_format)
         rendered = av.VideoFrame(*self.size_wh, reader.output_format)
         if options.compare:
             neutral = reader.luma_format.encode(np.zeros((1, 1), np.float32))[0, 0]
