@@ -16,6 +16,7 @@ __all__ = [
     "IgnoreBorder",
     "ModelName",
     "Order",
+    "SteeringMethod",
     "StrPath",
     "UInt8Array",
 ]
@@ -25,6 +26,7 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 IgnoreBorder: TypeAlias = Literal["auto"] | bool
 Order: TypeAlias = Literal["bgr", "rgb"]
+SteeringMethod: TypeAlias = Literal["auto", "model", "regression"]
 StrPath: TypeAlias = str | os.PathLike[str]
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]

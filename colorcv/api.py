@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, overload
 
-from ._typing import AnyArray, Device, IgnoreBorder, ModelName, Order
+from ._typing import AnyArray, Device, IgnoreBorder, ModelName, Order, SteeringMethod
 from .colorizer import Colorizer
 from .errors import OptionError
 from .image.inputs import ArrayInput
@@ -48,6 +48,7 @@ def colorize(
     hints: Hints | None = ...,
     reference: Any = ...,
     reference_strength: float = ...,
+    steering: SteeringMethod = ...,
     ignore_border: IgnoreBorder = ...,
 ) -> AnyArray: ...
 @overload
@@ -61,6 +62,7 @@ def colorize(
     hints: Hints | None = ...,
     reference: Any = ...,
     reference_strength: float = ...,
+    steering: SteeringMethod = ...,
     ignore_border: IgnoreBorder = ...,
 ) -> PillowImage: ...
 
@@ -75,6 +77,7 @@ def colorize(
     hints: Hints | None = None,
     reference: Any = None,
     reference_strength: float = 1.0,
+    steering: SteeringMethod = "auto",
     ignore_border: IgnoreBorder = "auto",
 ) -> Any:
     """Colour one image.
@@ -106,6 +109,9 @@ def colorize(
     reference_strength : float, 0..1
         0 ignores the reference; 1 applies its full correction, which is smaller where the features
         are less similar.
+    steering : {"auto", "model", "regression"}
+        "model" gives the hints to the network, which must take them (siggraph17); "regression"
+        spreads them over the network's features; "auto" is "model" where the network takes hints.
     ignore_border : {"auto", True, False}
         A white or black border (an album mat, the edge of a scan, letterbox bars) misleads the
         network. ``"auto"`` detects one on opposite sides, crops it from the network's input and
@@ -147,7 +153,7 @@ def colorize(
     if not isinstance(model, (str, ModelFiles)):
         raise OptionError(f"model must be a name or a ModelFiles, got {type(model).__name__}")
     return default_colorizer(model, device)._colorize(
-        source, saturation, hints, reference, reference_strength
+        source, saturation, hints, reference, reference_strength, steering=steering
     )
 
 

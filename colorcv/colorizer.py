@@ -10,7 +10,7 @@ import numpy as np
 
 from ._logging import logger
 from ._parallel import ordered_map
-from ._typing import AnyArray, IgnoreBorder, Order
+from ._typing import AnyArray, IgnoreBorder, Order, SteeringMethod
 from .color import lab
 from .errors import ImageError
 from .frames import colorize_frames, predict_chroma
@@ -98,6 +98,7 @@ class Colorizer(Predictor, SteeringMethods):
         hints: Hints | None = ...,
         reference: Any = ...,
         reference_strength: float = ...,
+        steering: SteeringMethod = ...,
         ignore_border: IgnoreBorder = ...,
     ) -> AnyArray: ...
     @overload
@@ -110,6 +111,7 @@ class Colorizer(Predictor, SteeringMethods):
         hints: Hints | None = ...,
         reference: Any = ...,
         reference_strength: float = ...,
+        steering: SteeringMethod = ...,
         ignore_border: IgnoreBorder = ...,
     ) -> PillowImage: ...
 
@@ -122,6 +124,7 @@ class Colorizer(Predictor, SteeringMethods):
         hints: Hints | None = None,
         reference: Any = None,
         reference_strength: float = 1.0,
+        steering: SteeringMethod = "auto",
         ignore_border: IgnoreBorder = "auto",
     ) -> Any:
         """Colour one image; `colorcv.colorize` documents input and output."""
@@ -130,7 +133,9 @@ class Colorizer(Predictor, SteeringMethods):
         check_ignore_border(ignore_border)
         border = False if hints is not None else ignore_border  # hints: whole image
         source = SourceImage(image, order=order, ignore_border=border)
-        return self._colorize(source, saturation, hints, reference, reference_strength)
+        return self._colorize(
+            source, saturation, hints, reference, reference_strength, steering=steering
+        )
 
     def colorize_batch(
         self,
@@ -184,7 +189,10 @@ class Colorizer(Predictor, SteeringMethods):
         hints: Hints | None = None,
         reference: Any = None,
         reference_strength: float = 1.0,
+        *,
+        steering: SteeringMethod = "auto",
     ) -> Any:
+        editing.is_by_model(self, steering)  # raises if the option is wrong
         if image.has_two_values():
             logger.warning(
                 "%s: all pixels have one of two values (halftone or line art?); expect little "
@@ -195,7 +203,9 @@ class Colorizer(Predictor, SteeringMethods):
             small = image.lightness_at(self.input_hw)
             chroma = lab.upsample_chroma(predict_chroma(self, small), small)
         else:
-            chroma = editing.steered_chroma(self, image, hints, reference, reference_strength)
+            chroma = editing.steered_chroma(
+                self, image, hints, reference, reference_strength, steering=steering
+            )
         return image.to_result(image.colored(chroma, saturation=saturation))
 
     def frames(

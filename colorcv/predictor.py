@@ -127,18 +127,48 @@ class Predictor:
         ab : (h, w, 2) float32
         features : (h, w, C) float32
             The input of the layer that predicts the probabilities of the 313 colours; C is 128
-            for lite, 256 for zhang2016.
+            for lite, 256 for zhang2016. Of a network without such a layer the input of its last
+            layer with weights, else a and b and a constant beside them.
 
         Raises
         ------
-        ModelFormatError
-            The model does not end in such a layer.
         ImageError, OptionError
             As for `predict_ab`.
         """
         lightness = _as_plane(lightness)
         with self._lock:
             return self._network_for(lightness.shape).predict_features(lightness)
+
+    @property
+    def takes_hints(self) -> bool:
+        """True if the network takes hints itself, as siggraph17 does."""
+        return self._network.takes_hints
+
+    def predict_hinted(
+        self, lightness: npt.ArrayLike, hints: tuple[Float32Array, Float32Array]
+    ) -> Float32Array:
+        """Run a network that takes hints.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32, L* in 0..100
+        hints : ((H, W, 2) float32, (H, W) float32)
+            a and b where the mask is 1, else 0; and the mask.
+
+        Returns
+        -------
+        (h, w, 2) float32, a and b
+
+        Raises
+        ------
+        ModelFormatError
+            The network takes no hints.
+        ImageError, OptionError
+            As for `predict_ab`.
+        """
+        lightness = _as_plane(lightness)
+        with self._lock:
+            return self._network_for(lightness.shape).predict_hinted(lightness, hints)
 
     def network_head(self) -> network.Head:
         """Return the weights that turn the last features into probabilities of the 313 colours."""

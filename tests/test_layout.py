@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
         *("predictor", "frames", "steering"),
         *("image", "color"),
     },
-    "predictor": {"network", "models"},
+    "predictor": {"network", "models", "tensors"},
+    "tensors": {"models", "color"},
     "steering": {"network", "image", "color"},
     "frames": {"temporal", "image", "color"},
     "image": {"color"},
@@ -71,9 +72,9 @@ LAYERS = {
         {"inference"},
         {"profiles"},
         {"onnx_import"},
-        {"rewrites", "caffe", "loading"},
+        {"rewrites", "caffe", "loading", "cost"},
         {"onnx", "device", "files"},
-        {"graph", "protobuf"},
+        {"graph", "protobuf", "adapter", "lightness"},
     ),
     "colorcv.steering": (
         {"methods"},
@@ -86,6 +87,7 @@ LAYERS = {
     "colorcv.network.caffe": (
         {"importer"},
         {"layers"},
+        {"convolution"},
         {"context"},
         {"caffemodel", "prototxt", "centers"},
     ),
@@ -107,7 +109,7 @@ LAYERS = {
         {"cache"},
         {"transfer"},
         {"hashes", "settings"},
-        {"registry"},
+        {"registry", "conventions"},
         {"info"},
     ),
     "colorcv.models.transfer": (

@@ -83,8 +83,8 @@ def resolve(model: ModelName | str | ModelFiles, *, progress: Progress | None = 
     """
     if isinstance(model, ModelFiles):
         for role in ("prototxt", "caffemodel", "centers"):
-            path: Path = getattr(model, role)
-            if not path.is_file():
+            path: Path | None = getattr(model, role)
+            if path is not None and not path.is_file():
                 problem = "is not a file" if path.exists() else "does not exist"
                 raise ModelFormatError(f"ModelFiles: {role} {problem}: {path}")
         return model

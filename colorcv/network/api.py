@@ -22,7 +22,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
 def load(
     prototxt: StrPath,
     caffemodel: StrPath,
-    centers: StrPath,
+    centers: StrPath | None,
     *,
     device: Device = "auto",
     input_hw: tuple[int, int] | None = None,
@@ -34,7 +34,8 @@ def load(
     Parameters
     ----------
     prototxt, caffemodel, centers : path
-        The network's layers, its weights, and the (313, 2) centres as .npy.
+        The network's layers, its weights, and the (313, 2) centres as .npy, or None if it has no
+        layer of centres.
     device : {"auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
         "auto" is CUDA if OpenCV has it and its output agrees with the CPU's, else the CPU.
     input_hw : (int, int), optional
@@ -57,7 +58,7 @@ def load(
         _check_device(device)
     temperature = _check_temperature(temperature)
     input_hw = _check_input_hw(input_hw)
-    paths = (Path(prototxt), Path(caffemodel), Path(centers))
+    paths = (Path(prototxt), Path(caffemodel), None if centers is None else Path(centers))
 
     def read_graph() -> Graph:
         return _read_graph(paths, input_hw, temperature)
@@ -66,13 +67,15 @@ def load(
 
 
 def _read_graph(
-    paths: tuple[Path, Path, Path], input_hw: tuple[int, int] | None, temperature: float | None
+    paths: tuple[Path, Path, Path | None],
+    input_hw: tuple[int, int] | None,
+    temperature: float | None,
 ) -> Graph:
     prototxt_file, caffemodel_file, centers_file = paths
     graph = importer.build(
         prototxt.read(prototxt_file),
         caffemodel.read(caffemodel_file),
-        centers.read(centers_file),
+        None if centers_file is None else centers.read(centers_file),
         weights_file=str(caffemodel_file),
         input_hw=input_hw,
         temperature=temperature,

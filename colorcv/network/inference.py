@@ -15,7 +15,10 @@ from .._typing import Float32Array
 from ..errors import DeviceError, ImageError, ModelFormatError
 from . import device as devices
 from . import loading, profiles
+from .adapter import Adapter, CaffeAdapter, HintPlanes
+from .cost import multiply_adds
 from .graph import Graph
+from .lightness import check_lightness, sample_pattern
 from .rewrites.head import find_head
 
 __all__ = ["Head", "Network"]
@@ -24,10 +27,10 @@ __all__ = ["Head", "Network"]
 # device. Rounding changes the annealed mean by hundredths, a wrong kernel by tens.
 AUTO_TOLERANCE = 1.0
 _NO_HEAD = (
-    "hints, references and suggestions need a network that ends in shares of 313 colours and their "
-    "mean; this one does not, use another model"
+    "suggestions and variants need a network that ends in shares of 313 colours and their mean; "
+    "this one does not, use another model"
 )
-MAX_AB = 1000.0  # far beyond any colour: the centres are within 128
+_GREY = 30.0  # chroma of colours that are as far from grey as from a saturated one
 
 
 class Head(NamedTuple):
@@ -53,19 +56,32 @@ class Network:
     device : str
         "auto" or a device.
     low_memory : bool
+    adapter : Adapter, optional
+        What the network takes and gives; default that of Caffe networks.
 
     Attributes
     ----------
     input_hw, output_hw : (int, int)
         Rows and columns of the lightness that goes in and of the ab that comes out.
+    takes_hints : bool
+        True if the network takes hints itself.
+    multiply_adds : int
+        Of one run, before rewrites.
     device : {"cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"}
         The device in use.
     device_reason : str
         Why it is in use.
     """
 
-    def __init__(self, read_graph: Callable[[], Graph], device: str, low_memory: bool) -> None:
+    def __init__(
+        self,
+        read_graph: Callable[[], Graph],
+        device: str,
+        low_memory: bool,
+        adapter: Adapter | None = None,
+    ) -> None:
         self._read_graph = read_graph
+        self._adapter = adapter
         self._low_memory = low_memory
         self._auto = device == "auto"
         self._outputs: list[str] = []
@@ -75,7 +91,43 @@ class Network:
         else:
             self._net = self._load(device)
             if device != "cpu":
-                self._forward(self._test_pattern())
+                self._forward(sample_pattern(self.input_hw))
+
+    @property
+    def takes_hints(self) -> bool:
+        """True if the network takes hints itself."""
+        return self.adapter.takes_hints
+
+    @property
+    def adapter(self) -> Adapter:
+        """What the network takes and gives."""
+        if self._adapter is None:
+            self._adapter = CaffeAdapter(next(iter(self._inputs.values()))[1])
+        return self._adapter
+
+    def predict_hinted(self, lightness: npt.ArrayLike, hints: HintPlanes) -> Float32Array:
+        """Predict colour from lightness and hints.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32, L* in 0..100
+        hints : ((H, W, 2) float32, (H, W) float32)
+            a and b where the mask is 1, else 0; and the mask.
+
+        Returns
+        -------
+        (h, w, 2) float32
+
+        Raises
+        ------
+        ModelFormatError
+            The network takes no hints.
+        ImageError, DeviceError
+            As for `predict_ab`.
+        """
+        if not self.takes_hints:
+            raise ModelFormatError("the network takes no hints; use steering='regression'")
+        return self._predict_plane(check_lightness(lightness, self.input_hw)[0], hints)[0]
 
     def predict_ab(self, lightness: npt.ArrayLike) -> Float32Array:
         """Predict colour from lightness.
@@ -98,7 +150,7 @@ class Network:
             OpenCV failed. If "auto" chose the device and it is not the CPU, the network continues
             on the CPU instead, and `device` and `device_reason` say so.
         """
-        planes = self._check_lightness(lightness)
+        planes = check_lightness(lightness, self.input_hw)
         ab = np.empty((len(planes), *self.output_hw, 2), np.float32)
         for plane, out in zip(planes, ab, strict=True):
             out[:] = self._predict_plane(plane)[0]
@@ -118,12 +170,11 @@ class Network:
             As `predict_ab` returns it.
         features : (h, w, C) float32
             Input of the layer with the 313 bins, with (h, w) equal to `output_hw` for the models
-            of this package.
+            of this package; of other networks the input of the last layer with weights, else a
+            and b and a constant beside them.
 
         Raises
         ------
-        ModelFormatError
-            The network does not end in 313 bins and their mean.
         ImageError, DeviceError
             As for `predict_ab`.
         """
@@ -132,11 +183,13 @@ class Network:
                 f"lightness must have shape {self.input_hw}, got {np.shape(lightness)}"
             )
         if self._features is None:
-            raise ModelFormatError(_NO_HEAD)
+            ab = self.predict_ab(lightness)
+            # Scaled to length 1, as the regression does, they are the hue and the saturation.
+            return ab, np.dstack([ab, np.full(ab.shape[:2], _GREY, np.float32)])
         # OpenCV 4 allocates the network again when other outputs are requested, so from now on both
         # are requested every time.
         self._outputs = [self._output, self._features]
-        ab, features = self._predict_plane(self._check_lightness(lightness)[0])
+        ab, features = self._predict_plane(check_lightness(lightness, self.input_hw)[0])
         assert features is not None
         return ab, features
 
@@ -162,19 +215,29 @@ class Network:
             kernel.reshape(len(bias), -1), bias, factor.reshape(-1), centers.reshape(2, -1).T
         )
 
-    def _predict_plane(self, plane: Float32Array) -> tuple[Float32Array, Float32Array | None]:
+    def _predict_plane(
+        self, plane: Float32Array, hints: HintPlanes | None = None
+    ) -> tuple[Float32Array, Float32Array | None]:
         try:
-            return self._forward(plane)
+            return self._forward(plane, hints)
         except DeviceError as err:
             if not self._auto or self.device == "cpu":
                 raise
             self._fall_back_to_cpu(f"{self.device} failed during use: {err}")
-        return self._forward(plane)
+        return self._forward(plane, hints)
 
-    def _forward(self, plane: Float32Array) -> tuple[Float32Array, Float32Array | None]:
+    def _forward(
+        self, plane: Float32Array, hints: HintPlanes | None = None
+    ) -> tuple[Float32Array, Float32Array | None]:
         """Return ab and, once `predict_features` has been called, the features."""
+        inputs = self.adapter.encode(plane, hints, self._inputs)
         try:
-            self._net.setInput((plane - np.float32(50))[None, None])
+            if len(inputs) == 1:
+                (values,) = inputs.values()
+                self._net.setInput(values)
+            else:
+                for name, values in inputs.items():
+                    self._net.setInput(values, name)
             # With two outputs, OpenCV 4 returns the last one it read, so they are named.
             if self._outputs:
                 output, *more = self._net.forward(self._outputs)
@@ -184,20 +247,20 @@ class Network:
             raise DeviceError(
                 f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
             ) from err
-        expected = (1, 2, *self.output_hw)
-        if output.shape != expected:
+        if output.shape != self._output_shape:
             raise DeviceError(
-                f"expected output of shape {expected} on {self.device!r}, got {output.shape}"
+                f"expected output of shape {self._output_shape} on {self.device!r}, got "
+                f"{output.shape}"
             )
         # NaN fails the comparison too; OpenCV 5 may write the largest float in place of NaN.
-        if not (np.abs(output) <= MAX_AB).all():
+        if not (np.abs(output) <= self.adapter.max_output).all():
             if self.device != "cpu":
                 raise DeviceError(f"the network's output on {self.device!r} is not a colour")
             raise ModelFormatError(
-                f"the network's output is not a colour (ab up to {np.abs(output).max():g}); its "
-                "weights are damaged or far too large"
+                f"the network's output is not a colour (up to {np.abs(output).max():g}); its "
+                "weights are damaged or far too large, or its units are others than stated"
             )
-        ab: Float32Array = output[0].transpose(1, 2, 0)
+        ab = self.adapter.decode(np.asarray(output, np.float32))
         if not more:
             return ab, None
         features: Float32Array = np.ascontiguousarray(more[0][0].transpose(1, 2, 0))
@@ -214,13 +277,13 @@ class Network:
         try:
             self.device = "cuda"
             self._net = self._load("cuda")
-            cuda_ab = self._forward(self._test_pattern())[0].copy()
+            cuda_ab = self._forward(sample_pattern(self.input_hw))[0].copy()
         except DeviceError as err:
             self._fall_back_to_cpu(f"CUDA failed: {err}")
             return
         cuda_net = self._net
         self._fall_back_to_cpu("CUDA is available but disagrees with the CPU")
-        difference = float(np.abs(self._forward(self._test_pattern())[0] - cuda_ab).max())
+        difference = float(np.abs(self._forward(sample_pattern(self.input_hw))[0] - cuda_ab).max())
         if difference <= AUTO_TOLERANCE:
             self._net, self.device = cuda_net, "cuda"
             self.device_reason = (
@@ -241,6 +304,8 @@ class Network:
             graph = self._read_graph()
             self.input_hw = (graph.input_shape[2], graph.input_shape[3])
             self.output_hw = (graph.output_shape[2], graph.output_shape[3])
+            self._inputs, self._output_shape = {graph.input: graph.input_shape}, graph.output_shape
+            self.multiply_adds = multiply_adds(graph)
             self._output, self._features = graph.output, graph.features
             return profile.rewrite(graph)
 
@@ -255,28 +320,3 @@ class Network:
             net = loading.load_net(make_graph, device, "buffer")
         net.enableWinograd(profile.opencv_winograd)
         return net
-
-    def _test_pattern(self) -> Float32Array:
-        """Return a fixed lightness with flat areas, edges and texture."""
-        rows, columns = np.mgrid[: self.input_hw[0], : self.input_hw[1]].astype(np.float32)
-        waves = 50 + 30 * np.sin(rows / 9) * np.cos(columns / 13) + 15 * np.sign(np.sin(rows / 31))
-        return np.asarray(waves, np.float32)
-
-    def _check_lightness(self, lightness: npt.ArrayLike) -> Float32Array:
-        """Return the lightness as (N, H, W) float32."""
-        array = np.asarray(lightness)
-        if array.dtype.kind not in "fiu":
-            raise ImageError(f"lightness must be float32, got {array.dtype}")
-        if array.ndim not in (2, 3) or array.shape[-2:] != self.input_hw:
-            height, width = self.input_hw
-            raise ImageError(
-                f"lightness must have shape ({height}, {width}) or (N, {height}, {width}), got "
-                f"{array.shape}"
-            )
-        planes = np.asarray(array, np.float32).reshape(-1, *self.input_hw)
-        # Rounding is tolerated up to 1; NaN fails the comparison too.
-        if planes.size and not (planes.min() >= -1 and planes.max() <= 101):
-            raise ImageError(
-                f"lightness must be between 0 and 100, got {planes.min():g} to {planes.max():g}"
-            )
-        return planes

@@ -14,7 +14,7 @@ from ..color.lab import ab_from_bgr, bgr_from_lab, upsample_chroma
 from ..errors import ImageError, OptionError
 from ..image.source import SourceImage
 from ..image.validation import check_saturation
-from .hints import Hints, Observed, cell_of, merge, observe
+from .hints import Hints, Observed, cell_of, hint_planes, merge, observe
 from .kernel import HINT_KERNEL, REFERENCE_KERNEL, Places
 from .regression import Regression
 from .suggestions import Mode, Suggestion, combine, find_modes, find_regions, shares_of
@@ -27,6 +27,7 @@ __all__ = [
     "Steerable",
     "SteeredImage",
     "check_strength",
+    "is_by_model",
     "prepare_reference",
     "resize_pixels",
     "steered_chroma",
@@ -34,12 +35,17 @@ __all__ = [
     "variants",
 ]
 
+STEERING = ("auto", "model", "regression")
+
 # For variants: number of regions, colours tried per region, and the least probability of one.
 _REGIONS, _OPTIONS, _LEAST_PROBABILITY = 5, 4, 0.04
 
 
 class Steerable(Protocol):
-    """The part of `Colorizer` that steering needs."""
+    """The part of `Colorizer` that steering needs.
+
+    Optional: `takes_hints`, True if the network takes hints itself, and then `predict_hinted`.
+    """
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -76,6 +82,7 @@ class SteeredImage:
 
     def __init__(self, colorizer: Steerable, lightness: Float32Array) -> None:
         self.lightness = lightness
+        self._colorizer = colorizer
         ab, self.features = colorizer.predict_features(lightness)
         factor = np.float32(colorizer.default_saturation)
         self.guess = upsample_chroma(ab if factor == 1 else ab * factor, lightness)
@@ -90,15 +97,25 @@ class SteeredImage:
         observed: Observed | None = None,
         reference: Reference | None = None,
         strength: float = 1.0,
+        *,
+        by_model: bool = False,
     ) -> Float32Array:
         """Return ab, (H, W, 2) float32, corrected by a reference, then by hints.
 
         Without either, or with hints that equal the guess, the result is exactly the guess.
+        With `by_model`, the network is given the hints, and its answer takes the guess's place;
+        what a reference changes at the hinted places is then corrected.
         """
         prior = self.guess.reshape(-1, 2)
-        if reference is not None and strength > 0:
+        has_hints = observed is not None and len(observed.cells) > 0
+        if observed is not None and has_hints and by_model:
+            planes = hint_planes(observed, self.lightness.shape[:2])
+            ab = self._colorizer.predict_hinted(self.lightness, planes)  # type: ignore[attr-defined]
+            prior = upsample_chroma(ab, self.lightness).reshape(-1, 2)
+        has_reference = reference is not None and strength > 0
+        if reference is not None and has_reference:
             prior = prior + np.float32(strength) * reference.predict(self.places)
-        if observed is not None and len(observed.cells):
+        if observed is not None and has_hints and (has_reference or not by_model):
             residual = observed.ab - prior[observed.cells]
             regression = Regression(self.places.take(observed.cells), residual, HINT_KERNEL)
             prior = prior + regression.predict(self.places)
@@ -159,19 +176,41 @@ def check_strength(strength: Any) -> None:
         raise OptionError(f"reference_strength must be between 0 and 1, got {strength!r}")
 
 
+def is_by_model(colorizer: Steerable, steering: Any) -> bool:
+    """Return True if hints go to the network, by the option `steering` and what it takes.
+
+    Raises
+    ------
+    OptionError
+        `steering` is unknown, or "model" for a network that takes no hints.
+    """
+    if steering not in STEERING:
+        raise OptionError(f"steering must be {', '.join(map(repr, STEERING))}; got {steering!r}")
+    takes_hints = getattr(colorizer, "takes_hints", False)
+    if steering == "model" and not takes_hints:
+        raise OptionError(
+            "steering='model' needs a model that takes hints, such as siggraph17; this one does "
+            "not, use 'auto' or 'regression'"
+        )
+    return takes_hints and steering != "regression"
+
+
 def steered_chroma(
     colorizer: Steerable,
     image: SourceImage,
     hints: Hints | None,
     reference: Any,
     strength: float,
+    *,
+    steering: str = "auto",
 ) -> Float32Array:
     """Return ab at the network's input size, for `Colorizer.colorize`."""
+    by_model = is_by_model(colorizer, steering)
     grid_hw = colorizer.input_hw
     observed = None if hints is None else observe(hints, image.shape_hw, grid_hw, image.order)
     prepared = prepare_reference(colorizer, reference, image.order)
     seen = SteeredImage(colorizer, image.lightness_at(grid_hw))
-    return seen.chroma(observed, prepared, strength)
+    return seen.chroma(observed, prepared, strength, by_model=by_model)
 
 
 def prepare_reference(colorizer: Steerable, reference: Any, order: str) -> Reference | None:

@@ -17,7 +17,7 @@ from ..color.names import parse_color
 from ..errors import ImageError, OptionError
 from ..image.inputs import load_image
 
-__all__ = ["Hint", "Hints", "Observed", "observe"]
+__all__ = ["Hint", "Hints", "Observed", "cell_of", "hint_planes", "merge", "observe"]
 
 _STROKE_PIXELS = 1 << 20  # pixels of a stroke layer processed at a time
 
@@ -115,6 +115,24 @@ def merge(parts: Sequence[Observed]) -> Observed:
     return Observed(
         np.concatenate([part.cells for part in parts]), np.concatenate([part.ab for part in parts])
     )
+
+
+def hint_planes(observed: Observed, grid_hw: tuple[int, int]) -> tuple[Float32Array, Float32Array]:
+    """Return hints as the inputs of a network that takes them.
+
+    Returns
+    -------
+    ab : (H, W, 2) float32
+        The mean of the colours of each cell; 0 where there is none.
+    mask : (H, W) float32
+        1 where there is a hint, else 0.
+    """
+    size = grid_hw[0] * grid_hw[1]
+    counts = np.bincount(observed.cells, minlength=size)
+    total = [np.bincount(observed.cells, values, size) for values in observed.ab.T]
+    ab = np.stack(total, axis=1) / np.maximum(counts, 1)[:, np.newaxis]
+    mask = (counts > 0).astype(np.float32)
+    return ab.astype(np.float32).reshape(*grid_hw, 2), mask.reshape(grid_hw)
 
 
 def _observe_hint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._typing import Order
+from .._typing import Order, SteeringMethod
 from ..image.source import SourceImage
 from .editing import Steerable, SteeredImage, suggest, variants
 from .session import EditSession
@@ -45,7 +45,7 @@ class SteeringMethods:
         OptionError
             `n` is not a whole number of 1 or more, or `order` is unknown.
         ModelFormatError
-            The model has no features to steer by.
+            The model does not end in the probabilities of 313 colours.
 
         Examples
         --------
@@ -86,11 +86,13 @@ class SteeringMethods:
         OptionError
             `n`, `order` or `saturation` is invalid.
         ModelFormatError
-            The model has no features to steer by.
+            The model does not end in the probabilities of 313 colours.
         """
         return variants(self, SourceImage(image, order=order), n, saturation)
 
-    def session(self: Steerable, image: Any, *, order: Order = "bgr") -> EditSession:
+    def session(
+        self: Steerable, image: Any, *, order: Order = "bgr", steering: SteeringMethod = "auto"
+    ) -> EditSession:
         """Return an `EditSession` for an image, in which hints can be added and removed.
 
         Parameters
@@ -99,14 +101,14 @@ class SteeringMethods:
             Anything that `colorize` accepts.
         order : {"bgr", "rgb"}
             Order of the colour channels of an array, of hints given as numbers, and of results.
+        steering : {"auto", "model", "regression"}
+            As for `colorcv.colorize`.
 
         Raises
         ------
         ImageError
             The image is not usable.
         OptionError
-            `order` is unknown.
-        ModelFormatError
-            The model has no features to steer by.
+            `order` or `steering` is unknown, or the model takes no hints.
         """
-        return EditSession(self, image, order=order)
+        return EditSession(self, image, order=order, steering=steering)

@@ -18,6 +18,7 @@ from .editing import (
     Steerable,
     SteeredImage,
     check_strength,
+    is_by_model,
     prepare_reference,
     resize_pixels,
     suggest,
@@ -42,7 +43,8 @@ class EditSession:
     """An image being edited: add and remove hints, undo, redo, and render at any size.
 
     Returned by `Colorizer.session`. It keeps the network's features of the image (20 MB for lite,
-    53 MB for zhang2016), so that a change does not run the network. It may be shared by threads.
+    53 MB for zhang2016), so that a change does not run the network, unless the network takes the
+    hints itself. It may be shared by threads.
 
     Examples
     --------
@@ -56,8 +58,11 @@ class EditSession:
     (True, 0)
     """
 
-    def __init__(self, colorizer: Steerable, image: Any, *, order: str = "bgr") -> None:
+    def __init__(
+        self, colorizer: Steerable, image: Any, *, order: str = "bgr", steering: str = "auto"
+    ) -> None:
         self._colorizer = colorizer
+        self._by_model = is_by_model(colorizer, steering)
         self._image = SourceImage(image, order=order)
         self._seen = SteeredImage(colorizer, self._image.lightness_at(colorizer.input_hw))
         self._lock = threading.RLock()
@@ -187,7 +192,7 @@ class EditSession:
 
     def _steer(self, state: _State) -> Float32Array:
         observed = merge([observed for _, _, observed in state.entries])
-        return self._seen.chroma(observed, state.reference, state.strength)
+        return self._seen.chroma(observed, state.reference, state.strength, by_model=self._by_model)
 
     def _change(self, **changes: Any) -> None:
         self._done.append(self._state)

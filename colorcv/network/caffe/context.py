@@ -18,9 +18,9 @@ from .prototxt import Message
 __all__ = ["FLOAT_MAX", "MAX_LAYERS", "ImportContext", "LayerSpec"]
 
 MAX_LAYERS = 1000
-# Limits on the elements of all tensors of one run (zhang2016 has 30 million): with the input size
-# from the prototxt, and with one that the caller gives.
-MAX_ELEMENTS, MAX_REQUESTED_ELEMENTS = 1 << 26, 1 << 30
+# Limits on the elements of all tensors of one run (zhang2016 has 30 million, siggraph17 at 256x256
+# has 135): with the input size from the prototxt, and with one that the caller gives.
+MAX_ELEMENTS, MAX_REQUESTED_ELEMENTS = 1 << 28, 1 << 30
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -52,7 +52,8 @@ class ImportContext(GraphBuilder):
     ----------
     blobs : mapping
         The blobs of each layer of the caffemodel.
-    centers : (313, 2) float32
+    centers : (313, 2) float32 or None
+        None for a network without the layers of the centres.
     weights_file : str
         Path of the caffemodel, for error messages and external constants.
     location : str
@@ -77,7 +78,7 @@ class ImportContext(GraphBuilder):
     def __init__(
         self,
         blobs: Mapping[str, Sequence[Blob]],
-        centers: Float32Array,
+        centers: Float32Array | None,
         *,
         weights_file: str,
         location: str,
@@ -135,6 +136,10 @@ class ImportContext(GraphBuilder):
             f"the network cannot run at {self.input_hw[0]}x{self.input_hw[1]} ({problem}); use "
             f"multiples of {stride} that fit into memory"
         )
+
+    def has_blobs(self, layer_name: str) -> bool:
+        """Return True if the caffemodel has blobs for a layer."""
+        return bool(self._blobs.get(layer_name))
 
     def blob(self, layer_name: str, index: int, count: int, shape: Shape) -> Constant:
         """Return one of a layer's `count` blobs, with its shape and values checked."""

@@ -27,13 +27,13 @@ _MAX_ELTWISE_INPUTS = 8
 def build(
     net: Message,
     blobs: Mapping[str, Sequence[Blob]],
-    centers: Float32Array,
+    centers: Float32Array | None,
     *,
     weights_file: str,
     input_hw: tuple[int, int] | None = None,
     temperature: float | None = None,
 ) -> Graph:
-    """Build the graph from lightness to ab out of a parsed prototxt and a caffemodel's blobs.
+    """Build the graph from lightness (and hints) to ab out of a prototxt and a caffemodel's blobs.
 
     Parameters
     ----------
@@ -41,8 +41,9 @@ def build(
         The parsed prototxt.
     blobs : mapping
         The blobs of each layer of the caffemodel.
-    centers : (313, 2) float32
-        Centres of the ab bins: the kernel of the last convolution.
+    centers : (313, 2) float32 or None
+        Centres of the ab bins: the kernel of the last convolution. None for a network without
+        bins, whose output is the top that no layer reads.
     weights_file : str
         Path of the caffemodel.
     input_hw : (int, int), optional
@@ -66,13 +67,14 @@ def build(
         temperature=temperature,
     )
     tensors: dict[str, str] = {}  # Caffe's name of a tensor -> the graph's
-    for layer, name in _named_layers(net):
+    for layer, name in _named_layers(net, centers is not None):
         _convert(context, layer, name, tensors)
-    return _finish(context, net.location)
+    output = AB_LAYER if centers is not None else _last_top(net, tensors)
+    return _finish(context, net.location, output)
 
 
-def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
-    """Check the list of layers, and yield each with its name."""
+def _named_layers(net: Message, has_centers: bool) -> Iterator[tuple[Message, str]]:
+    """Check the list of layers, and yield each with its name, made unique."""
     layers = net.messages("layer")
     if not layers:
         raise ModelFormatError(
@@ -86,9 +88,15 @@ def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
             f"{net.location}: at most {MAX_LAYERS} layers are supported, got {len(layers)}"
         )
     for needed, holds in ((AB_LAYER, "the 313 centres"), (SCALE_LAYER, "the scale 1/T")):
-        if not any(layer.fields.get("name") == [needed] for layer in layers):
+        is_there = any(layer.fields.get("name") == [needed] for layer in layers)
+        if has_centers and not is_there:
             raise ModelFormatError(
-                f"{net.location}: layer {needed!r} is missing (it holds {holds})"
+                f"{net.location}: layer {needed!r} is missing (it holds {holds}); leave out the "
+                "centres if the network has none"
+            )
+        if is_there and not has_centers:
+            raise ModelFormatError(
+                f"{net.location}: layer {needed!r} holds {holds}; give the file of the centres"
             )
     names: set[str] = set()
     for number, layer in enumerate(layers, 1):
@@ -101,7 +109,11 @@ def _named_layers(net: Message) -> Iterator[tuple[Message, str]]:
             )
         layer.location = f"{net.location}: layer {name!r}"
         if name in names:
-            raise ModelFormatError(f"{layer.location}: its name is used twice")
+            # Weights are found by name, so a layer that has them must be the first of its name.
+            kind = layer.string("type")
+            if kind not in LAYERS or LAYERS[kind].has_blobs:
+                raise ModelFormatError(f"{layer.location}: its name is used twice")
+            name = f"{name}#{number}"
         names.add(name)
         yield layer, name
 
@@ -126,7 +138,8 @@ def _convert(context: ImportContext, layer: Message, name: str, tensors: dict[st
             f"{layer.location}: expected {layer_type.bottoms} bottoms for {kind}, got "
             f"{len(bottoms)}"
         )
-    if len(tops) != layer_type.tops:
+    is_slice = kind == "Slice"
+    if len(tops) < layer_type.tops or (len(tops) > layer_type.tops and not is_slice):
         raise ModelFormatError(
             f"{layer.location}: expected {layer_type.tops} tops, got {len(tops)}"
         )
@@ -143,24 +156,38 @@ def _convert(context: ImportContext, layer: Message, name: str, tensors: dict[st
     inputs = tuple(tensors[bottom] for bottom in bottoms)
     context.prefix = name
     layer_type.convert(context, LayerSpec(layer, name, inputs, layer.message(layer_type.params)))
-    for top in tops:
-        tensors[top] = name
+    for index, top in enumerate(tops):
+        tensors[top] = f"{name}:{index}" if is_slice else name
 
 
-def _finish(context: ImportContext, location: str) -> Graph:
-    """Check the output, and return the graph without the nodes that do not lead to it."""
-    if context.input is None or AB_LAYER not in context.shapes:
-        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} has no output")
-    shape = context.shapes[AB_LAYER]
-    if shape[:2] != (1, 2):
+def _last_top(net: Message, tensors: dict[str, str]) -> str:
+    """Return the graph's name of the only top that no layer reads."""
+    layers = net.messages("layer")
+    read = {bottom for layer in layers for bottom in layer.strings("bottom")}
+    # A layer in place reads and writes one tensor, which no later layer may read.
+    in_place = set(layers[-1].strings("top")) & set(layers[-1].strings("bottom"))
+    unread = [top for top in tensors if top not in read or top in in_place]
+    if len(unread) != 1:
         raise ModelFormatError(
-            f"{location}: layer {AB_LAYER!r} must have output shape (1, 2, h, w), got {shape}"
+            f"{net.location}: expected one output, got {len(unread)}: {', '.join(unread[:8])}"
         )
-    needed = {AB_LAYER}
+    return tensors[unread[0]]
+
+
+def _finish(context: ImportContext, location: str, output: str) -> Graph:
+    """Check the output, and return the graph without the nodes that do not lead to it."""
+    if context.input is None or output not in context.shapes:
+        raise ModelFormatError(f"{location}: layer {output!r} has no output")
+    shape = context.shapes[output]
+    if len(shape) != 4 or shape[:2] != (1, 2):
+        raise ModelFormatError(
+            f"{location}: layer {output!r} must have output shape (1, 2, h, w), got {shape}"
+        )
+    needed = {output}
     for node in reversed(context.nodes):
         if node.name in needed:
             needed.update(node.inputs)
     if context.input[0] not in needed:
-        raise ModelFormatError(f"{location}: layer {AB_LAYER!r} does not depend on the input")
+        raise ModelFormatError(f"{location}: layer {output!r} does not depend on the input")
     nodes = tuple(node for node in context.nodes if node.name in needed)
-    return Graph(context.input[0], context.input[1], AB_LAYER, nodes, context.constants)
+    return Graph(context.input[0], context.input[1], output, nodes, context.constants)
