@@ -11,7 +11,7 @@ __all__ = ["multiply_adds"]
 
 def multiply_adds(graph: Graph) -> int:
     """Return the multiply-adds of the convolutions and matrix products of one run."""
-    shapes = {node.name: node.shape for node in graph.nodes} | {graph.input: graph.input_shape}
+    shapes = {node.name: node.shape for node in graph.nodes} | graph.inputs
     shapes |= {name: constant.shape for name, constant in graph.constants.items()}
     total = 0
     for node in graph.nodes:

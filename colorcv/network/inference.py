@@ -304,7 +304,7 @@ class Network:
             graph = self._read_graph()
             self.input_hw = (graph.input_shape[2], graph.input_shape[3])
             self.output_hw = (graph.output_shape[2], graph.output_shape[3])
-            self._inputs, self._output_shape = {graph.input: graph.input_shape}, graph.output_shape
+            self._inputs, self._output_shape = graph.inputs, graph.output_shape
             self.multiply_adds = multiply_adds(graph)
             self._output, self._features = graph.output, graph.features
             return profile.rewrite(graph)
