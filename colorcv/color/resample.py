@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,6 +20,10 @@ _CUBIC = np.array(
     [[-0.75, 1.25, -1.25, 0.75], [1.5, -2.25, 1.5, -0.75], [-0.75, 0, 0.75, 0], [0, 1, 0, 0]],
     np.float32,
 )
+
+# Rows of a pattern of area means, and rows that they are made of, for which products are faster.
+_MAX_CELLS, _MAX_ROWS = 8, 512
+_MAX_PRODUCT = 1 << 17  # multiplications of one matrix product; above, BLAS starts threads
 
 
 def resize_with(array: AnyArray, shape_hw: tuple[int, int], interpolation: int) -> Float32Array:
@@ -56,6 +61,9 @@ def resize(array: Float32Array, shape_hw: tuple[int, int]) -> Float32Array:
     for axis in (0, 1):
         size = array.shape[axis]
         if size == shape_hw[axis]:
+            continue
+        if axis == 0 and array.ndim == 2 and _is_few_cells(size, shape_hw[0]):
+            array = _average_rows(array, shape_hw[0])
             continue
         step_hw = (shape_hw[0], array.shape[1]) if axis == 0 else (array.shape[0], shape_hw[1])
         interpolation = cv2.INTER_AREA if shape_hw[axis] < size else cv2.INTER_LINEAR
@@ -130,6 +138,38 @@ def upscale_rows(
     if width == full_hw[1]:
         return rows
     return resize_with(rows, (len(rows), full_hw[1]), cv2.INTER_CUBIC)
+
+
+def _is_few_cells(full: int, small: int) -> bool:
+    """Return True if `_average_rows` is faster than cv2.resize: the pattern of rows is short."""
+    blocks = math.gcd(full, small)
+    return full > small and small <= _MAX_CELLS * blocks and full <= _MAX_ROWS * blocks
+
+
+def _average_rows(array: Float32Array, height: int) -> Float32Array:
+    """Shrink the rows of an (H, W) array by area mean, as products of small matrices.
+
+    The weights repeat: 720 rows become 192 by 48 blocks of 15 rows that become 4. INTER_AREA takes
+    twice the time (0.9 against 0.4 ms at 1280x720), since it computes one value at a time.
+    """
+    full, width = array.shape
+    blocks = math.gcd(full, height)
+    weights = _area_weights(full // blocks, height // blocks)
+    rows = array.reshape(blocks, -1, width)
+    means = np.empty((blocks, height // blocks, width), np.float32)
+    columns = _MAX_PRODUCT // weights.size
+    for column in range(0, width, columns):
+        part = np.s_[:, :, column : column + columns]
+        np.matmul(weights, rows[part], out=means[part])
+    return means.reshape(height, width)
+
+
+@lru_cache(maxsize=8)
+def _area_weights(full: int, small: int) -> Float32Array:
+    """Return the (small, full) matrix of area means."""
+    edges = np.arange(small + 1)[:, np.newaxis] * (full / small)
+    covered = np.clip(edges - np.arange(full), 0, 1)  # the share of each sample before each edge
+    return np.asarray(np.diff(covered, axis=0) * (small / full), np.float32)
 
 
 def _sums_between(rows: Float32Array, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -64,6 +64,16 @@ def test_rows_longer_than_65535(width: int) -> None:
     assert np.abs(back - small).max() < 0.1
 
 
+@pytest.mark.parametrize("height", [240, 360, 480, 576, 720, 1080])
+def test_rows_of_videos_are_averaged_exactly(height: int) -> None:
+    array = np.random.default_rng(2).uniform(0, 100, (height, 30)).astype(np.float32)
+    for rows in (192, 224):
+        got = resize(array, (rows, 30))
+        assert np.abs(got - reference.area_mean(array, (rows, 30))).max() < 1e-3
+        got = resize(array[:, 3:20], (rows, 17))  # not contiguous
+        assert np.abs(got - reference.area_mean(array[:, 3:20], (rows, 17))).max() < 1e-3
+
+
 def test_the_reference_agrees_with_opencv() -> None:
     """Area mean and cubic interpolation, at sizes that divide and that do not."""
     array = np.random.default_rng(1).uniform(0, 100, (60, 45)).astype(np.float32)
