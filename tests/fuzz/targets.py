@@ -20,6 +20,7 @@ from tests.fuzz import videos
 from tests.fuzz.images import mutate_image, seeds
 from tests.fuzz.messages import mutate_message
 from tests.fuzz.mutate import mutate_bytes, mutate_text
+from tests.fuzz.onnx_models import make_onnx, mutate_onnx, run_onnx
 from tests.fuzz.seeds import TINY, random_network, tiny_weights
 from tests.fuzz.videos import run_video
 from tests.reference import caffe_writer, small
@@ -190,6 +191,13 @@ TARGETS = {
         lambda rng, data: mutate_text(rng, data.decode()).encode(),
     ),
     "centers": Target(_make_centers, lambda path: centers.read(path), ModelFormatError, _NETWORK),
+    "onnx": Target(
+        make_onnx,
+        run_onnx,
+        ModelFormatError,
+        [f"colorcv.network.onnx_import.{module}" for module in ("model", "tensors", "importer")],
+        mutate_onnx,
+    ),
     "network": Target(_make_network, _run_network, ModelFormatError),
     "image": Target(_make_image, _run_image, ImageError),
     "video": Target(_make_video, run_video, VideoError),

@@ -97,6 +97,13 @@ class Call:
             self.context.fail(f"input {index + 1} must be one value, got {values.size}")
         return float(values.reshape(()))
 
+    def whole(self, index: int, default: int) -> int:
+        """Return an optional constant input of one integer."""
+        values = (default,) if self.optional(index) is None else self.parameter_integers(index)
+        if len(values) != 1:
+            self.context.fail(f"input {index + 1} must be one integer, got {len(values)}")
+        return values[0]
+
     def integer(self, name: str, default: int) -> int:
         value = self._attribute(name, default)
         if not isinstance(value, int):

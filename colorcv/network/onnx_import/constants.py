@@ -67,12 +67,13 @@ def _range(call: Call) -> Result:
         call.context.fail(f"it has {steps:g} values")
     count = max(0, math.ceil(steps))
     call.context.spend(8 * count)
-    values = start[0] + np.arange(count) * delta[0]
-    return _stored(call, values.astype(start.dtype))
+    with np.errstate(all="ignore"):
+        values = (start[0] + np.arange(count) * delta[0]).astype(start.dtype)
+    return _stored(call, values)
 
 
 def _cumsum(call: Call) -> Result:
-    value, axis = call.constant(0), int(call.scalar(1, 0))
+    value, axis = call.constant(0), call.whole(1, 0)
     if call.integer("exclusive", 0) or call.integer("reverse", 0):
         call.context.fail("exclusive and reverse sums are not supported")
     axis = call.positive_axis(axis, len(value.shape))
@@ -80,7 +81,7 @@ def _cumsum(call: Call) -> Result:
 
 
 def _trilu(call: Call) -> Result:
-    value, diagonal = call.constant(0), int(call.scalar(1, 0))
+    value, diagonal = call.constant(0), call.whole(1, 0)
     function = np.triu if call.integer("upper", 1) else np.tril
     if len(value.shape) < 2 or abs(diagonal) >= _MAX_SIDE:
         call.context.fail(f"expected a matrix, got shape {value.shape}")

@@ -67,6 +67,7 @@ class Context(GraphBuilder):
         self._effort: dict[int, int] = {}  # id of a lazy constant -> bytes computed to load it
         self._names: dict[tuple[int, Shape], tuple[Constant, str]] = {}
         self._kept: list[Constant] = []
+        self._shapes: set[int] = set()  # ids of constants that stay integers
 
     def fail(self, problem: str) -> NoReturn:
         """Raise a ModelFormatError that names the file and the node."""
@@ -94,7 +95,7 @@ class Context(GraphBuilder):
         key = id(value), value.shape
         if key not in self._names:
             self._keep(value)
-            if value.dtype not in (np.float32, np.int64):
+            if value.dtype != np.float32 and id(value) not in self._shapes:
                 value = Constant(value.shape, value.array, np.float32)
             name = f"c{len(self.constants)}"
             self.constants[name] = value
@@ -105,7 +106,9 @@ class Context(GraphBuilder):
     def integers_constant(self, values: Sequence[int]) -> Constant:
         """Return a one-dimensional int64 constant."""
         array = np.array(values, np.int64)
-        return Constant(array.shape, lambda: array, np.int64)
+        made = Constant(array.shape, lambda: array, np.int64)
+        self._shapes.add(id(made))
+        return self._keep(made)
 
     def float_constant(self, value: float) -> Constant:
         """Return a float32 constant of one element."""
@@ -122,7 +125,8 @@ class Context(GraphBuilder):
             made = Constant(shape, value.load, value.dtype, value.external)
             self._effort[id(made)] = self._effort.get(id(value), 0)
             return self._keep(made)
-        return self.emit("Reshape", (value, self.integers_constant(shape)), shape)
+        # OpenCV 4 has no tensors without axes: they are written with one of length 1.
+        return self.emit("Reshape", (value, self.integers_constant(shape or (1,))), shape)
 
     def fold(
         self,
@@ -142,9 +146,9 @@ class Context(GraphBuilder):
         def compute() -> AnyArray:
             with np.errstate(all="ignore"):
                 result = np.asarray(function(*(value.array() for value in inputs)))
-            if result.size != math.prod(shape):
-                self.fail(f"expected shape {shape}, got {result.shape}")
-            return result.astype(dtype, copy=False)
+                if result.size != math.prod(shape):
+                    self.fail(f"expected shape {shape}, got {result.shape}")
+                return result.astype(dtype, copy=False)
 
         if size >= _LAZY_BYTES and effort <= _MAX_EFFORT * size:
             made = Constant(shape, compute, dtype)
@@ -155,7 +159,7 @@ class Context(GraphBuilder):
         return Constant(shape, lambda: values, dtype)
 
     def _keep(self, constant: Constant) -> Constant:
-        """Keep a constant alive, because its id is a key."""
+        """Return a constant that is kept alive, because its id is a key."""
         self._kept.append(constant)
         return constant
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..graph import Constant, Shape
 from .call import Call, Result
 from .context import Tensor, Value
-from .layout import padded
+from .layout import padded, sliced
 
 __all__ = ["CONVOLUTION"]
 
@@ -153,10 +153,14 @@ def _conv_transpose(call: Call) -> Result:
     ]
     if min(sides) < 1:
         context.fail(f"pads {pads} leave nothing of the output")
-    return context.emit(
+    crop = (0, 0, 0, 0)
+    if pads[:2] != pads[2:]:  # OpenCV 4 has no uneven pads
+        crop, pads = pads, (0, 0, 0, 0)
+    full = [side + crop[i] + crop[2 + i] for i, side in enumerate(sides)]
+    made: Value = context.emit(
         "ConvTranspose",
         [value, weights, *_bias(call, outputs)],
-        (value.shape[0], outputs, *sides),
+        (value.shape[0], outputs, *full),
         kernel_shape=kernel,
         strides=strides,
         dilations=dilations,
@@ -164,6 +168,9 @@ def _conv_transpose(call: Call) -> Result:
         group=group,
         output_padding=more,
     )
+    for axis, first, side in zip((2, 3), crop[:2], sides, strict=True):
+        made = sliced(context, made, axis, first, first + side)
+    return made
 
 
 def _pool(call: Call) -> Result:

@@ -107,6 +107,8 @@ def _inputs(path: Path, model: Model, given: Mapping[str, Shape]) -> dict[str, S
             raise ModelFormatError(f"{path}: it has no input {name!r}, only {', '.join(infos)}")
     shapes = {}
     for name, info in infos.items():
+        if not name:
+            raise ModelFormatError(f"{path}: an input has no name")
         if info.element_type not in _FLOATS:
             raise ModelFormatError(
                 f"{path}: input {name!r} has {info.element_type} values; a model with float inputs "
@@ -223,6 +225,10 @@ def _finish(context: Context, model: Model, inputs: dict[str, Shape]) -> Importe
         value = context.values.get(name)
         if not isinstance(value, Tensor) or value.name in inputs:
             context.fail(f"its output {name!r} does not depend on its inputs")
+        if not name:
+            context.fail("an output has no name")
+        if not value.shape:
+            context.fail(f"its output {name!r} is one number, not an image")
         if value.name in renamed:
             context.fail(f"its outputs {renamed[value.name]!r} and {name!r} are the same")
         if name in inputs or name in nodes or name in context.constants:

@@ -40,6 +40,8 @@ def sliced(
 ) -> Value:
     """Return a slice along one axis, with 0 <= start < stop <= length and step > 0."""
     size = max(0, -(-(stop - start) // step))
+    if size <= 1:
+        step = 1  # OpenCV 5.0 crashes for a step far beyond the tensor
     shape = (*value.shape[:axis], size, *value.shape[axis + 1 :])
     if shape == value.shape:
         return value
@@ -204,6 +206,8 @@ def _gathered(context: Context, value: Value, axis: int, indices: tuple[int, ...
             runs.append([index, index + 1])
         if len(runs) > _MAX_PIECES:
             context.fail(f"it takes more than {_MAX_PIECES} pieces of a tensor")
+    if not runs:
+        context.fail(f"it takes nothing of {value.shape}")
     pieces = [sliced(context, value, axis, start, stop) for start, stop in runs]
     return joined(context, pieces, axis)
 
@@ -305,10 +309,11 @@ def padded(
     context.check_size(shape)
     if mode not in ("constant", "reflect", "edge"):
         context.fail(f"mode {mode!r} is not supported")
-    if mode == "reflect" and any(
-        max(a, c) >= side for a, side, c in zip(before, value.shape, after, strict=True)
+    if mode != "constant" and any(
+        max(a, c) >= side and max(a, c)
+        for a, side, c in zip(before, value.shape, after, strict=True)
     ):
-        context.fail(f"reflect pads must be smaller than {value.shape}")
+        context.fail(f"pads {pads} of mode {mode!r} must be smaller than {value.shape}")
     if isinstance(value, Constant):
 
         def pad(x: AnyArray) -> AnyArray:

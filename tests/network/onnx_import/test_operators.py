@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.network.onnx_import.checks import check, model, node, save
@@ -123,7 +124,14 @@ for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
          {"w": weights(4, 6, 3, 3)})  # fmt: skip
 case("Conv in one dimension", [node("Conv", "x w b")], {"x": (1, 6, 20)},
      {"w": weights(3, 6, 1), "b": weights(3)})  # fmt: skip
-for pads, more in (([1] * 4, [0, 0]), ([1] * 4, [1, 1]), ([0] * 4, [0, 0]), ([0, 1, 0, 1], [0, 0])):
+for pads, more in (
+    ([1] * 4, [0, 0]),
+    ([1] * 4, [1, 1]),
+    ([0] * 4, [0, 0]),
+    ([0, 1, 0, 1], [0, 0]),
+    ([0, 1, 1, 0], [0, 0]),
+    ([0, 0, 1, 1], [1, 0]),
+):
     case(f"ConvTranspose {pads} {more}",
          [node("ConvTranspose", "x w b", strides=[2, 2], pads=pads, output_padding=more)], X,
          {"w": weights(6, 4, 3, 3), "b": weights(4)})  # fmt: skip
@@ -257,8 +265,8 @@ case("Upsample", [node("Upsample", "x s", mode="nearest")], X, {"s": F([1, 1, 2,
 case("Upsample linear", [node("Upsample", "x s", mode="linear")], X, {"s": F([1, 1, 2, 2])}, 9)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_operator(name: str, tmp_path: Path) -> None:
+def build(name: str) -> onnx.ModelProto:
+    """Build a model of one case."""
     nodes, inputs, constants, opset = CASES[name]
     shapes, first = {}, []
     for port, shape in inputs.items():
@@ -268,4 +276,9 @@ def test_operator(name: str, tmp_path: Path) -> None:
             shapes[f"{port}4"] = (1, 1, 1, int(np.prod(shape)))
             first.append(node("Reshape", f"{port}4 {port}s", port))
             constants = {**constants, f"{port}s": I(shape)}
-    check(save(model([*first, *nodes], shapes, constants, opset=opset), tmp_path))
+    return model([*first, *nodes], shapes, constants, opset=opset)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operator(name: str, tmp_path: Path) -> None:
+    check(save(build(name), tmp_path))
