@@ -12,13 +12,13 @@ from .colorizer import Colorizer
 from .errors import OptionError
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
-from .image.validation import check_ignore_border, check_saturation
+from .image.validation import check_ignore_border, check_saturation, check_strength
 from .models import ModelFiles
-from .steering.editing import check_strength
-from .steering.hints import Hints
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+
+    from .steering.hints import Hints
 
 __all__ = ["colorize", "default_colorizer"]
 

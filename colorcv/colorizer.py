@@ -16,15 +16,14 @@ from .errors import ImageError
 from .frames import colorize_frames, predict_chroma
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
-from .image.validation import check_ignore_border, check_saturation
+from .image.validation import check_ignore_border, check_saturation, check_strength
 from .predictor import Predictor
-from .steering import editing
-from .steering.editing import check_strength
-from .steering.hints import Hints
 from .steering.methods import SteeringMethods
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+
+    from .steering.hints import Hints
 
 __all__ = ["Colorizer"]
 
@@ -192,14 +191,18 @@ class Colorizer(Predictor, SteeringMethods):
         *,
         steering: SteeringMethod = "auto",
     ) -> Any:
-        editing.is_by_model(self, steering)  # raises if the option is wrong
+        is_steered = hints is not None or reference is not None
+        if is_steered or steering != "auto":
+            from .steering import editing
+
+            editing.is_by_model(self, steering)  # raises if the option is wrong
         if image.has_two_values():
             logger.warning(
                 "%s: all pixels have one of two values (halftone or line art?); expect little "
                 "colour",
                 image.name,
             )
-        if hints is None and reference is None:
+        if not is_steered:
             small = image.lightness_at(self.input_hw)
             chroma = lab.upsample_chroma(predict_chroma(self, small), small)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -203,7 +202,7 @@ def write_file(path: Path, data: bytes, *, overwrite: bool) -> None:
     ImageError
         The file exists and may not be overwritten, or cannot be written.
     """
-    temp_path = path.with_name(f".{path.name[:32]}.{secrets.token_hex(4)}.part")
+    temp_path = path.with_name(f".{path.name[:32]}.{os.urandom(4).hex()}.part")
     try:
         with temp_path.open("xb") as file:
             file.write(data)

@@ -1,4 +1,4 @@
-"""Checks of arguments: `validate_image`, `check_saturation`, `check_ignore_border`."""
+"""Checks of arguments: `validate_image`, `check_saturation`, `check_strength`, ..."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .._typing import AnyArray
 from ..errors import ImageError, OptionError
 
-__all__ = ["check_ignore_border", "check_saturation", "validate_image"]
+__all__ = ["check_ignore_border", "check_saturation", "check_strength", "validate_image"]
 
 _ACCEPTED = (
     "expected an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or "
@@ -56,6 +56,13 @@ def check_saturation(saturation: Any) -> None:
     is_number = isinstance(saturation, (int, float, np.integer, np.floating))
     if not is_number or isinstance(saturation, bool) or not 0 <= saturation <= 10:
         raise OptionError(f"saturation must be between 0 and 10, got {saturation!r}")
+
+
+def check_strength(strength: Any) -> None:
+    """Raise OptionError unless `reference_strength` is a number in 0..1."""
+    is_number = isinstance(strength, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(strength, bool) or not 0 <= strength <= 1:
+        raise OptionError(f"reference_strength must be between 0 and 1, got {strength!r}")
 
 
 def check_ignore_border(ignore_border: Any) -> None:

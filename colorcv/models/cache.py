@@ -12,7 +12,6 @@ from .hashes import UNKNOWN, describe_content, read_stamp, sha256_of
 from .info import FileInfo, ModelFiles, ModelInfo, State
 from .registry import MODELS, Model, ModelFile
 from .settings import model_folder
-from .transfer.partial import partial_size
 
 if TYPE_CHECKING:
     from .._typing import ModelName
@@ -203,6 +202,8 @@ def _inspect(model: Model, file: ModelFile, *, rehash: bool) -> FileInfo:
         elif (read_stamp(path, status) or file.sha256) != file.sha256:
             problem = "wrong content, as an earlier check found"
     except (FileNotFoundError, NotADirectoryError):
+        from .transfer.partial import partial_size
+
         state = "partial" if partial_size(folder, file) else "absent"
     except OSError as err:
         problem = f"cannot be read: {err.strerror or err}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -42,6 +41,8 @@ def sha256_of(path: Path, *, stamp: bool) -> str:
     str
         64 hexadecimal digits.
     """
+    import hashlib  # OpenSSL takes 3 ms to load, and few runs hash a file
+
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         before = os.fstat(stream.fileno())

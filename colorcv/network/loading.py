@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +81,8 @@ def _release_free_memory() -> None:
 def _load_from_file(make_graph: Callable[[], Graph], classic: bool) -> cv2.dnn.Net:
     # OpenCV 5.0's default engine supports the CPU only, and merely warns about other devices. Its
     # classic engine supports them, and can be chosen for ONNX files but not for buffers.
+    import tempfile  # takes 2 ms
+
     dnn: Any = cv2.dnn  # OpenCV 4's stubs have no engines
     options = {"engine": dnn.ENGINE_CLASSIC} if classic else {}
     path = ""

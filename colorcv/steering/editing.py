@@ -26,7 +26,6 @@ __all__ = [
     "Reference",
     "Steerable",
     "SteeredImage",
-    "check_strength",
     "is_by_model",
     "prepare_reference",
     "resize_pixels",
@@ -167,13 +166,6 @@ class Reference:
     def predict(self, places: Places) -> Float32Array:
         """Return the correction of ab, (N, 2) float32, at N places."""
         return self._regression.predict(places)
-
-
-def check_strength(strength: Any) -> None:
-    """Raise OptionError unless `reference_strength` is a number in 0..1."""
-    is_number = isinstance(strength, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(strength, bool) or not 0 <= strength <= 1:
-        raise OptionError(f"reference_strength must be between 0 and 1, got {strength!r}")
 
 
 def is_by_model(colorizer: Steerable, steering: Any) -> bool:

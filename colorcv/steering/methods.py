@@ -1,14 +1,19 @@
-"""`SteeringMethods`: `Colorizer.suggest`, `variants` and `session`."""
+"""`SteeringMethods`: `Colorizer.suggest`, `variants` and `session`.
+
+What they need is imported at the first call: most programs steer nothing.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._typing import Order, SteeringMethod
 from ..image.source import SourceImage
-from .editing import Steerable, SteeredImage, suggest, variants
-from .session import EditSession
-from .suggestions import Suggestion
+
+if TYPE_CHECKING:
+    from .editing import Steerable
+    from .session import EditSession
+    from .suggestions import Suggestion
 
 __all__ = ["SteeringMethods"]
 
@@ -55,6 +60,8 @@ class SteeringMethods:
         >>> len(colors)
         5
         """
+        from .editing import SteeredImage, suggest
+
         source = SourceImage(image, order=order)
         seen = SteeredImage(self, source.lightness_at(self.input_hw))
         return suggest(self, seen, source.shape_hw, x, y, n)
@@ -88,6 +95,8 @@ class SteeringMethods:
         ModelFormatError
             The model does not end in the probabilities of 313 colours.
         """
+        from .editing import variants
+
         return variants(self, SourceImage(image, order=order), n, saturation)
 
     def session(
@@ -111,4 +120,6 @@ class SteeringMethods:
         OptionError
             `order` or `steering` is unknown, or the model takes no hints.
         """
+        from .session import EditSession
+
         return EditSession(self, image, order=order, steering=steering)

@@ -12,12 +12,11 @@ import numpy as np
 from .._typing import AnyArray, Float32Array
 from ..errors import OptionError
 from ..image.source import SourceImage
-from ..image.validation import check_saturation
+from ..image.validation import check_saturation, check_strength
 from .editing import (
     Reference,
     Steerable,
     SteeredImage,
-    check_strength,
     is_by_model,
     prepare_reference,
     resize_pixels,

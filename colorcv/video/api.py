@@ -12,8 +12,8 @@ from .._logging import logger
 from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer
-from ..image.validation import check_ignore_border, check_saturation
-from ..steering.editing import check_strength, prepare_reference
+from ..image.validation import check_ignore_border, check_saturation, check_strength
+from ..steering.editing import prepare_reference
 from ..steering.hints import Hints
 from ..temporal import ChromaPropagator
 from .backends import has_pyav, open_transcode, sample_frames

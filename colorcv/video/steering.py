@@ -12,7 +12,8 @@ import numpy as np
 from .._typing import Float32Array
 from ..errors import OptionError
 from ..frames import default_chroma, predict_chroma
-from ..steering.editing import SteeredImage, check_strength, prepare_reference
+from ..image.validation import check_strength
+from ..steering.editing import SteeredImage, prepare_reference
 from ..steering.hints import Hints, observe
 from ..steering.kernel import SCENE_KERNEL, Places
 from ..steering.regression import Regression

@@ -188,6 +188,7 @@ def suggest_colors(key: str):
         found = session.suggest(x, y)
     except colorcv.ColorcvError as err:
         abort(400, str(err))
+    sessions.trim()
     return jsonify([{"color": s.color, "probability": round(s.probability, 3)} for s in found])
 
 
@@ -209,6 +210,7 @@ def set_hints(key: str):
         abort(400, "a hint has x, y, color and perhaps radius")
     except colorcv.ColorcvError as err:
         abort(400, str(err))
+    sessions.trim()
     return "", 204
 
 
@@ -221,6 +223,7 @@ def set_reference(key: str):
     except colorcv.ImageError as err:
         grey = "it is grey, so that it has no colours to take" if "grey" in str(err) else ""
         abort(400, f"{upload.filename}: {grey or 'not an image that can be read here'}")
+    sessions.trim()
     return "", 204
 
 

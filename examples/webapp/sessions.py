@@ -53,11 +53,23 @@ class Session:
     @property
     def nbytes(self) -> int:
         size = sum(map(len, (self.upload, self.before, self.reference)))
-        size += self.preview.nbytes + self.chroma.nbytes
-        if self.seen is not None:
-            channels = self.seen.features.shape[2]
-            size += self.seen.features.nbytes + channels * self.lightness.nbytes
-        return size
+        return size + self.preview.nbytes + self.chroma.nbytes + self.features_nbytes
+
+    @property
+    def features_nbytes(self) -> int:
+        """Bytes that `forget_features` releases, two thirds of a photo that was edited."""
+        seen = self.seen  # another thread may forget it
+        if seen is None:
+            return 0
+        return seen.features.nbytes + seen.features.shape[2] * self.lightness.nbytes
+
+    def forget_features(self) -> bool:
+        """Drop what the next edit can compute again; return False if an edit is going on."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        self.seen = self.colors = None
+        self.lock.release()
+        return True
 
     def predict(self, colorizer: colorcv.Colorizer) -> None:
         """Read the upload, run the network, and keep the previews in grey and in colour."""
@@ -170,16 +182,25 @@ class Sessions:
             return self._sessions.pop(key, None) is not None
 
     def trim(self) -> None:
-        """Drop expired sessions, then the least recently used until the rest fits in memory."""
+        """Drop expired sessions, and the least recently used until the rest fits in memory.
+
+        Features go first: without them an edit takes one run of the network more, while a session
+        that was dropped has to be uploaded again.
+        """
         with self.lock:
-            total = sum(session.nbytes for session in self._sessions.values())
             oldest = time.monotonic() - self.max_age_s
-            for key, session in list(self._sessions.items()):
-                if session.state == "waiting":
-                    continue
-                if session.used < oldest or total > self.max_bytes:
-                    total -= session.nbytes
+            idle = [s for s in self._sessions.items() if s[1].state != "waiting"]
+            for key, session in idle:
+                if session.used < oldest:
                     del self._sessions[key]
+            total = sum(session.nbytes for session in self._sessions.values())
+            for _, session in idle:
+                size = session.features_nbytes
+                if total > self.max_bytes and size and session.forget_features():
+                    total -= size
+            for key, session in idle:
+                if total > self.max_bytes and self._sessions.pop(key, None):
+                    total -= session.nbytes
 
     def count(self) -> int:
         with self.lock:

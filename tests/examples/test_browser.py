@@ -347,6 +347,36 @@ def test_memory_is_bounded_in_bytes_and_minutes(
     assert "send it again" in gone.json["error"]
 
 
+def test_features_of_edits_are_forgotten_before_photos(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are two thirds of an edited photo, and computed again without an upload."""
+    client = app.app.test_client()
+    addresses = [upload_done(app), upload_done(app)]
+    plain = sum(app.sessions.get(key.split("/")[-1]).nbytes for key in addresses)
+    hint = {"x": 50, "y": 40, "color": "#b05a5a", "radius": 20}
+
+    def edit(address: str) -> bytes:
+        assert client.post(f"{address}/hints", json={"hints": [hint]}).status_code == 204
+        return bytes(client.get(f"{address}/after.jpg?saturation=1").data)
+
+    edited = edit(addresses[0])
+    session = app.sessions.get(addresses[0].split("/")[-1])
+    size = session.features_nbytes
+    assert size > session.nbytes / 2
+    monkeypatch.setattr(app.sessions, "max_bytes", plain + size + 100_000)  # of one photo
+    edit(addresses[1])
+    assert session.features_nbytes == 0
+    assert app.sessions.get(addresses[1].split("/")[-1]).features_nbytes == size
+    assert edit(addresses[0]) == edited
+
+    with session.lock:  # an edit is going on
+        assert not session.forget_features()
+    monkeypatch.setattr(app.sessions, "max_bytes", plain + 100_000)
+    app.sessions.trim()
+    assert app.sessions.count() == 2
+
+
 def test_uploads_never_touch_the_disk(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object, **_options: object) -> None:
         pytest.fail("a temporary file was opened")

@@ -6,6 +6,7 @@ No device is needed: a fake at the boundary of `cv2.dnn` behaves like one.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,7 +19,7 @@ import colorcv
 from colorcv import network
 from colorcv._typing import Device
 from colorcv.errors import DeviceError, OptionError
-from colorcv.network import device, loading
+from colorcv.network import device
 from tests.reference import small
 from tests.reference.caffe_writer import sample_lightness
 
@@ -188,7 +189,7 @@ def test_temporary_file_for_the_classic_engine(
     cuda(correct)
     folder = tmp_path / "tmp"
     folder.mkdir()
-    monkeypatch.setattr(loading.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     load(tmp_path, "cuda")
     assert not list(folder.iterdir())
     folder.rmdir()
