@@ -26,7 +26,12 @@ Read from the source of this version. ``{name}`` stands for a value, ``|`` for o
 WARNINGS, NOTES = "Warnings in the log", "Notes in results and of the command"
 ELSEWHERE = "Inside other messages"
 # Exceptions that never reach a user; their texts appear inside the messages of others.
-INNER = {"AttemptError", "DiskError", "TransferError", "AllMirrorsFailed"}
+INNER = {
+    *("AttemptError", "DiskError", "TransferError", "AllMirrorsFailed"),
+    *("ProfileError", "TableProfileError"),
+}
+# Private subclasses of public errors.
+SUBCLASSES = {"UnsupportedKindError": "ImageError"}
 
 
 class Message(NamedTuple):
@@ -133,6 +138,7 @@ def messages_of(path: Path, errors: set[str]) -> Iterator[Message]:
             continue
         function = node.func
         name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+        name = SUBCLASSES.get(name, name)
         owner = ast.unparse(function.value) if isinstance(function, ast.Attribute) else ""
         if name in errors and not owner:
             kind = name

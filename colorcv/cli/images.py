@@ -25,7 +25,7 @@ from .commands import (
 )
 from .console import Console
 from .exit_codes import ExitCode
-from .formats import IMAGE_SKIP_REASONS, IMAGE_SUFFIXES
+from .formats import image_skip_reasons, image_suffixes
 from .jobs import Job, plan_batch
 from .progress import Activity, ProgressBar
 from .steering import Steering, variant_path
@@ -47,9 +47,9 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
     batch = plan_batch(
         arguments.inputs,
         arguments.output,
-        suffixes=IMAGE_SUFFIXES,
+        suffixes=image_suffixes(),
         name=_writable_output,
-        reasons=IMAGE_SKIP_REASONS,
+        reasons=image_skip_reasons(),
     )
     code = report_batch(batch, console, skip_existing=arguments.skip_existing)
     if code is not None:

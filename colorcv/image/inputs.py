@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from .._typing import AnyArray, StrPath
 from ..errors import ImageError, OptionError
+from . import pillow
 from .io import ImageFile, decode_image, read_image
+from .profiles import to_srgb
 from .validation import validate_image
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ __all__ = ["ArrayInput", "ImageInput", "load_image"]
 ArrayInput: TypeAlias = Union[npt.ArrayLike, StrPath, "IO[bytes]", ImageFile]
 
 # Entries of a Pillow image's `info` that are passed on to the result.
-_KEPT_INFO = ("dpi", "exif", "icc_profile")
+_KEPT_INFO = ("dpi", "exif")
 
 
 @dataclass(frozen=True)
@@ -126,15 +128,20 @@ def _from_pillow(image: PillowImage, order: str) -> ImageInput:
 
     try:
         image = ImageOps.exif_transpose(image)
-        pixels = _pillow_pixels(image)
+        profile = image.info.get("icc_profile") or b""
+        pixels, profile = pillow.color_managed(image, profile, "the Pillow image")
+    except ImageError:
+        raise
     except (OSError, ValueError, SyntaxError) as err:  # what Pillow raises for damaged files
         raise ImageError(f"the Pillow image cannot be decoded: {err}") from err
-    if order == "bgr" and pixels.ndim == 3:
+    if pixels.ndim == 3:
+        pixels = _swap_red_and_blue(pixels)
+    pixels, profile = to_srgb(pixels, profile, "the Pillow image")
+    if order == "rgb" and pixels.ndim == 3:
         pixels = _swap_red_and_blue(pixels)
     kept: dict[Any, Any] = {key: image.info[key] for key in _KEPT_INFO if key in image.info}
-    profile = kept.get("icc_profile")
-    if not profile or profile[16:20] != b"RGB ":  # a profile for grey or CMYK is wrong for RGB
-        kept.pop("icc_profile", None)
+    if profile:
+        kept["icc_profile"] = profile
 
     def to_result(result: AnyArray) -> Any:
         from PIL import Image
@@ -147,32 +154,6 @@ def _from_pillow(image: PillowImage, order: str) -> ImageInput:
         return colored
 
     return ImageInput(validate_image(pixels), "Pillow image", to_result)
-
-
-def _pillow_pixels(image: PillowImage) -> AnyArray:
-    """Return grey, RGB or RGBA pixels, without turning the image."""
-    mode = image.mode
-    if mode in ("L", "RGB", "1") and "transparency" in image.info:
-        mode = "P"
-    if mode == "1":
-        return np.asarray(image.convert("L"))
-    if mode in ("L", "RGB", "RGBA"):
-        return np.asarray(image)
-    if mode in ("P", "LA", "PA", "La", "RGBa"):
-        has_alpha = mode != "P" or "transparency" in image.info
-        if mode == "La":
-            image = image.convert("LA")
-        return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    if mode in ("CMYK", "YCbCr", "HSV", "RGBX"):
-        return np.asarray(image.convert("RGB"))
-    if mode == "I" or mode.startswith("I;16"):
-        values = np.asarray(image)
-        if values.min() >= 0 and values.max() <= 65535:
-            return values.astype(np.uint16)
-    raise ImageError(
-        f"cannot use a Pillow image of mode {mode} with values {image.getextrema()}; convert it "
-        'to "L" (0 to 255), "I;16" (0 to 65535) or "RGB" first'
-    )
 
 
 def _swap_red_and_blue(pixels: AnyArray) -> AnyArray:

@@ -11,13 +11,13 @@ import re
 import struct
 
 from ..errors import ImageError
-from . import isobmff, tiff_layout
+from . import heif, isobmff, pillow, tiff_layout
+from .bmp import read_bmp, with_file_header
 from .limits import check_pixels
 from .structure import (
     Inspection,
     check_raw_size,
     damaged,
-    read_bmp,
     read_gif,
     read_jpeg,
     read_jpeg_2000,
@@ -37,9 +37,15 @@ _PAM = re.compile(rb"\n(WIDTH|HEIGHT|DEPTH)\s+(\d{1,9})")
 # Common formats that OpenCV cannot read, or not safely: first bytes and name.
 _UNSUPPORTED = [
     (b"#?RADIANCE", "Radiance HDR"), (b"#?RGBE", "Radiance HDR"), (b"v/1\x01", "OpenEXR"),
-    (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"\xff\x0a", "JPEG XL"),
+    (b"%PDF", "PDF"), (b"%!PS", "PostScript"), (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"DDS ", "DDS"), (b"icns", "Apple icon"), (b"SIMPLE  =", "FITS"), (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\0\0\1\0", "Windows icon"), (b"<svg", "SVG"),
     (b"PF\n", "PFM"), (b"Pf\n", "PFM"),
+]  # fmt: skip
+# Formats that only Pillow reads: first bytes, name, and where the size is.
+_PILLOW_ONLY = [
+    (b"8BPS", "Photoshop", ">14xLL"), (b"qoif", "QOI", ">4xLL"), (b"\x01\xda", "SGI", ">6xHH"),
+    (b"\n\5\1", "PCX", "<4xHHHH"),
 ]  # fmt: skip
 
 
@@ -68,7 +74,7 @@ def inspect(data: bytes, name: str, max_pixels: int | None = None) -> Inspection
     """
     try:
         found = _inspect(data, name, max_pixels)
-    except (struct.error, IndexError) as err:
+    except (struct.error, IndexError, OverflowError) as err:
         raise damaged(name, "it ends within its header") from err
     width, height = found.size_wh
     if width < 1 or height < 1:
@@ -93,7 +99,9 @@ def _inspect(data: bytes, name: str, max_pixels: int | None) -> Inspection:
     if data.startswith((_JP2, b"\xff\x4f\xff\x51")):
         return read_jpeg_2000(data, name)
     if data[4:8] == b"ftyp":
-        return _avif(data, name)
+        return _avif_or_heif(data, name)
+    if data[:4] == b"(\0\0\0" and data[12:14] == b"\1\0":
+        return read_bmp(with_file_header(data), name)
     if data[:4] == b"\x59\xa6\x6a\x95":
         width, height, depth = struct.unpack_from(">LLL", data, 4)
         check_raw_size(data, name, width * height * depth // 8, rle=data[20:24] == b"\0\0\0\2")
@@ -106,27 +114,55 @@ def _inspect(data: bytes, name: str, max_pixels: int | None) -> Inspection:
         size = fields.get(b"WIDTH", 0), fields.get(b"HEIGHT", 0)
         check_raw_size(data, name, size[0] * size[1] * fields.get(b"DEPTH", 1))
         return Inspection("PAM", size, data=data)
+    for start, kind, layout in _PILLOW_ONLY:
+        if data.startswith(start) and pillow.is_installed():
+            return _pillow_only(data, name, kind, struct.unpack_from(layout, data))
     raise _unsupported(data, name)
 
 
-def _avif(data: bytes, name: str) -> Inspection:
+def _avif_or_heif(data: bytes, name: str) -> Inspection:
     brands = {data[start : start + 4] for start in range(8, min(isobmff.size_of(data, 0), 256), 4)}
     if not brands & {b"avif", b"avis"}:
-        raise _unsupported(data, name)
+        if not (_is_heif(data) and heif.is_installed()):
+            raise _unsupported(data, name)
+        return Inspection("HEIF", isobmff.image_size(data, name), data=data)
     size = isobmff.image_size(data, name)
     return Inspection("AVIF", size, isobmff.frame_count(data) if b"avis" in brands else 1, data)
 
 
+def _is_heif(data: bytes) -> bool:
+    return data[8:11] in (b"hei", b"hev", b"mif", b"msf")
+
+
+def _pillow_only(data: bytes, name: str, kind: str, numbers: tuple[int, ...]) -> Inspection:
+    if kind == "PCX":
+        left, top, right, bottom = numbers
+        numbers = right - left + 1, bottom - top + 1
+    size = (numbers[1], numbers[0]) if kind == "Photoshop" else (numbers[0], numbers[1])
+    check_raw_size(data, name, size[0] * size[1] // 8, rle=True)
+    return Inspection(kind, size, data=data)
+
+
 def _unsupported(data: bytes, name: str) -> ImageError:
     kind = next((kind for start, kind in _UNSUPPORTED if data.startswith(start)), None)
-    if data[4:8] == b"ftyp":
-        kind = "HEIC" if data[8:11] in (b"hei", b"hev", b"mif", b"msf") else "MP4 or similar video"
-    if kind:
-        how = " (for example: magick photo.heic photo.jpg)" if kind == "HEIC" else ""
+    if data[4:8] == b"ftyp" and not _is_heif(data):
+        kind = "MP4 or similar video"
+    elif data[4:8] == b"ftyp":
         return ImageError(
-            f"{name} is {kind}, which is not supported; convert it to PNG, JPEG or TIFF first{how}"
+            f'{name} is HEIC, which OpenCV does not read; pip install "colorcv[heif]", or convert '
+            "it to PNG, JPEG or TIFF first (for example: magick photo.heic photo.jpg)"
+        )
+    for start, optional, _ in _PILLOW_ONLY:
+        if data.startswith(start):
+            return ImageError(
+                f'{name} is {optional}, which OpenCV does not read; pip install "colorcv[color]", '
+                "or convert it to PNG, JPEG or TIFF first"
+            )
+    if kind:
+        return ImageError(
+            f"{name} is {kind}, which is not supported; convert it to PNG, JPEG or TIFF first"
         )
     return ImageError(
         f"{name} is not an image file that colorcv can read; its {len(data)} bytes begin with "
-        f"{data[:16]!r}"
+        f"{data[:16]!r}; if it is an image, convert it to PNG first"
     )

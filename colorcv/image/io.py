@@ -71,9 +71,9 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> ImageFile:
     Returns
     -------
     ImageFile
-        Its pixels are ``(H, W)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, of the file's dtype.
-        Its metadata is ready to be written with a coloured result: the orientation is 1, the grey
-        thumbnail and profiles that are not for RGB are removed.
+        Its pixels are ``(H, W)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, of the file's dtype,
+        in sRGB: an ICC profile has been applied. Its metadata is ready to be written with a
+        coloured result: the orientation is 1, the profile is sRGB's, the grey thumbnail is removed.
 
     Raises
     ------
@@ -82,9 +82,11 @@ def read_image(path: StrPath, *, max_pixels: int | None = None) -> ImageFile:
 
     Notes
     -----
-    Only the first of several pages or frames is read; a warning gives their number. CMYK and
-    palettes become BGR. Premultiplied alpha is converted to straight alpha. Metadata is read from
-    JPEG, PNG and WebP. A JPEG that is damaged but not truncated is returned as OpenCV decodes it.
+    Only the first of several pages or frames is read; a warning gives their number. CMYK, L*a*b*
+    and palettes become BGR. Premultiplied alpha is converted to straight alpha. EXIF and XMP are
+    read from JPEG, PNG, WebP and HEIC, profiles also from TIFF, AVIF and JPEG 2000. What OpenCV
+    does not read is read with Pillow or pillow-heif where they are installed. A JPEG that is
+    damaged but not truncated is returned as OpenCV decodes it.
     """
     path = Path(path)
     return decode_image(read_file(path), str(path), max_pixels=max_pixels)
@@ -124,7 +126,8 @@ def encode_image(
     pixels : (H, W, 3) or (H, W, 4) array
         BGR or BGRA.
     metadata : Metadata, optional
-        Written to JPEG, PNG and WebP; for other formats it is dropped with a warning.
+        Written to JPEG, PNG and WebP, the profile also to TIFF; for other formats it is dropped
+        with a warning.
     software : str
         The tag Software, written to the EXIF of JPEG, PNG and WebP, or to the TIFF.
 

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 
 from ..errors import ImageError
 
-__all__ = ["boxes", "check_lengths", "frame_count", "image_size", "orientation", "size_of"]
+__all__ = [
+    "avif_profile",
+    "boxes",
+    "check_lengths",
+    "frame_count",
+    "image_size",
+    "jp2_profile",
+    "orientation",
+    "size_of",
+]
 
 # irot counts quarter turns anticlockwise; imir then mirrors top-bottom (0) or left-right (1).
 # The EXIF orientation for each pair (irot, imir); None stands for a missing imir.
@@ -70,7 +79,7 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
         if kind == b"ispe" and end - start >= 12
     ]
     if not sizes:
-        raise ImageError(f"{name} is damaged: this AVIF does not say its size; copy it again")
+        raise ImageError(f"{name} is damaged: it does not say its size; copy it again")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return width, height
 
@@ -86,17 +95,30 @@ def frame_count(data: bytes) -> int:
 
 def orientation(data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, of the primary image of an AVIF file."""
-    properties = list(_properties(data))
     turns, mirror = 0, None
-    for index in _primary_associations(data):
-        if not 0 < index <= len(properties):
-            continue
-        kind, start, end = properties[index - 1]
+    for kind, start, end in _primary_properties(data):
         if end > start and kind == b"irot":
             turns = data[start] & 3
         elif end > start and kind == b"imir":
             mirror = data[start] & 1
     return _ORIENTATIONS[turns, mirror]
+
+
+def avif_profile(data: bytes) -> bytes:
+    """Return the ICC profile of the primary image of an AVIF or HEIF file, or b""."""
+    for kind, start, end in _primary_properties(data):
+        if kind == b"colr" and data[start : start + 4] in (b"prof", b"rICC"):
+            return data[start + 4 : end]
+    return b""
+
+
+def jp2_profile(data: bytes) -> bytes:
+    """Return the ICC profile of a JPEG 2000 file, or b"" (ISO/IEC 15444-1, I.5.3.3)."""
+    place = _find(data, (b"jp2h",))
+    for kind, start, end in boxes(data, *place) if place else ():
+        if kind == b"colr" and data[start : start + 1] in (b"\2", b"\3"):
+            return data[start + 3 : end]
+    return b""
 
 
 def _find(data: bytes, path: tuple[bytes, ...]) -> tuple[int, int] | None:
@@ -115,6 +137,12 @@ def _find(data: bytes, path: tuple[bytes, ...]) -> tuple[int, int] | None:
 def _properties(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     place = _find(data, (b"meta", b"iprp", b"ipco"))
     return boxes(data, *place) if place else iter(())
+
+
+def _primary_properties(data: bytes) -> list[tuple[bytes, int, int]]:
+    properties = list(_properties(data))
+    indices = _primary_associations(data)
+    return [properties[index - 1] for index in indices if 0 < index <= len(properties)]
 
 
 def _primary_associations(data: bytes) -> list[int]:

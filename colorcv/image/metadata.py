@@ -1,4 +1,4 @@
-"""EXIF, ICC and XMP metadata in the bytes of JPEG, PNG and WebP files.
+"""EXIF, ICC and XMP metadata in the bytes of JPEG, PNG and WebP files, and ICC in TIFF.
 
 OpenCV 4.10 does not support metadata; 4.14 and 5.0 write XMP into a JPEG without the identifier
 that other programs look for, and fail on ICC profiles above 64 kB. So it is done here.
@@ -10,9 +10,11 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._logging import logger
+from ..color.icc import srgb_profile
+from .tiff import set_profile
 
 __all__ = [
     "Metadata",
@@ -68,9 +70,11 @@ def extract(data: bytes) -> Metadata:
 def embed(data: bytes, metadata: Metadata) -> bytes:
     """Return the bytes of a JPEG, PNG or lossless WebP file with this metadata added.
 
-    Metadata that does not fit a JPEG segment, and all metadata of other formats, is dropped with a
-    warning.
+    A TIFF gets the profile only. Metadata that does not fit a JPEG segment, and that of other
+    formats, is dropped with a warning.
     """
+    if data[:4] in (b"II*\0", b"MM\0*") and metadata.icc:
+        data, metadata = set_profile(data, metadata.icc), replace(metadata, icc=b"")
     if metadata == Metadata():
         return data
     if data.startswith(b"\xff\xd8"):
@@ -79,9 +83,10 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
         return _write_png(data, metadata)
     if _is_webp(data) and data[12:16] == b"VP8L":
         return _write_webp(data, metadata)
-    logger.warning(
-        "EXIF, ICC and XMP metadata is not written to this format; use JPEG, PNG or WebP"
-    )
+    if metadata != Metadata(icc=srgb_profile()):  # colours without a profile are sRGB
+        logger.warning(
+            "EXIF, ICC and XMP metadata is not written to this format; use JPEG, PNG or WebP"
+        )
     return data
 
 
@@ -100,8 +105,7 @@ def xmp_orientation(xmp: bytes) -> int:
 def for_output(metadata: Metadata) -> Metadata:
     """Return the metadata that remains valid for an upright, coloured image.
 
-    The orientation becomes 1; the EXIF thumbnail, which is grey, and a profile that is not for RGB
-    are removed.
+    The orientation becomes 1; the EXIF thumbnail, which is grey, is removed.
     """
     exif = bytearray(metadata.exif)
     if exif:
@@ -115,10 +119,7 @@ def for_output(metadata: Metadata) -> Metadata:
             logger.warning("a malformed EXIF block is dropped")
             exif.clear()
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp)
-    icc = metadata.icc if metadata.icc[16:20] == b"RGB " else b""
-    if icc != metadata.icc:
-        logger.info("the image's ICC profile is not for RGB and is dropped")
-    return Metadata(bytes(exif), icc, xmp)
+    return Metadata(bytes(exif), metadata.icc, xmp)
 
 
 def tiff_tags(block: bytes) -> tuple[dict[int, int], bool]:

@@ -16,7 +16,6 @@ __all__ = [
     "Inspection",
     "check_raw_size",
     "damaged",
-    "read_bmp",
     "read_gif",
     "read_jpeg",
     "read_jpeg_2000",
@@ -187,20 +186,6 @@ def read_gif(data: bytes, name: str) -> Inspection:
 
 def _color_table(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def read_bmp(data: bytes, name: str) -> Inspection:
-    """Inspect a Windows or OS/2 bitmap."""
-    (header,) = struct.unpack_from("<L", data, 14)
-    if header == 12:
-        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
-        compression = 0
-    else:
-        width, height, _, bits, compression = struct.unpack_from("<llHHL", data, 18)
-    height = abs(height)
-    needed = (width * bits + 31) // 32 * 4 * height
-    check_raw_size(data, name, needed, rle=compression in (1, 2))
-    return Inspection("BMP", (width, height), data=data)
 
 
 def read_jpeg_2000(data: bytes, name: str) -> Inspection:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-__all__ = ["count_pages", "join_pages", "read_software", "set_software", "split_pages"]
+__all__ = [
+    "count_pages",
+    "join_pages",
+    "read_software",
+    "set_profile",
+    "set_software",
+    "split_pages",
+]
 
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_SUBFILE_TYPE, _SOFTWARE = 254, 305
+_SUBFILE_TYPE, _SOFTWARE, _PROFILE = 254, 305, 34675
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_ASCII, _SHORT, _LONG = 2, 3, 4
+_ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
 _MAX_PAGES = 65_536  # libtiff's limit
 
 
@@ -85,6 +92,15 @@ def set_software(block: bytes, software: str) -> bytes:
     block with only this tag; a malformed one is returned unchanged.
     """
     block = block or b"II*\0\x08\0\0\0" + b"\0" * 6
+    return _with_tag(block, _SOFTWARE, _ASCII, software.encode("ascii", "replace") + b"\0")
+
+
+def set_profile(block: bytes, profile: bytes) -> bytes:
+    """Return a TIFF file whose first page has this ICC profile; else as for `set_software`."""
+    return _with_tag(block, _PROFILE, _UNDEFINED, profile)
+
+
+def _with_tag(block: bytes, tag: int, kind: int, content: bytes) -> bytes:
     order = _BYTE_ORDERS.get(block[:4])
     if order is None or len(block) < 8:
         return block
@@ -95,17 +111,16 @@ def set_software(block: bytes, software: str) -> bytes:
     if end + 4 > len(block):
         return block
     entries = [block[pos : pos + 12] for pos in range(start + 2, end, 12)]
-    entries = [entry for entry in entries if _unpack(order + "H", entry, 0) != _SOFTWARE]
-    text = software.encode("ascii", "replace") + b"\0"
-    assert len(text) > 4, "a shorter text lies inside its entry"
+    entries = [entry for entry in entries if _unpack(order + "H", entry, 0) != tag]
+    assert len(content) > 4, "a shorter content lies inside its entry"
     padding = b"\0" * (len(block) % 2)
-    text_pos = len(block) + len(padding)
-    entries.append(struct.pack(order + "HHLL", _SOFTWARE, _ASCII, len(text), text_pos))
+    content_pos = len(block) + len(padding)
+    entries.append(struct.pack(order + "HHLL", tag, kind, len(content), content_pos))
     entries.sort(key=lambda entry: int(_unpack(order + "H", entry, 0)))
-    text += b"\0" * (len(text) % 2)
+    content += b"\0" * (len(content) % 2)
     ifd = struct.pack(order + "H", len(entries)) + b"".join(entries) + block[end : end + 4]
-    header = block[:4] + struct.pack(order + "L", text_pos + len(text))
-    return header + block[8:] + padding + text + ifd
+    header = block[:4] + struct.pack(order + "L", content_pos + len(content))
+    return header + block[8:] + padding + content + ifd
 
 
 def _page_offsets(data: bytes) -> list[int]:

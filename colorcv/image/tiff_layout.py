@@ -17,14 +17,22 @@ import numpy as np
 
 from .._typing import AnyArray
 
-__all__ = ["Page", "is_tiff", "page_data", "pages", "problem", "read_samples"]
+__all__ = ["Page", "is_tiff", "page_data", "pages", "problem", "profile", "read_samples"]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIP_OFFSETS, ORIENTATION, SAMPLES, STRIP_SIZES, PLANAR = 273, 274, 277, 279, 284
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+_NEW_SUBFILE_TYPE, _FILL_ORDER, _ROWS_PER_STRIP, PROFILE = 254, 266, 278, 34675
 
+# The tags that are read: a damaged one could have as many values as the file has bytes.
+_READ = frozenset(
+    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION, SAMPLES}
+    | {STRIP_SIZES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES}
+    | {EXTRA_SAMPLES, SAMPLE_FORMAT, _NEW_SUBFILE_TYPE, _FILL_ORDER, _ROWS_PER_STRIP}
+)
 _TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q"}
+_MAX_VALUES = 1 << 20  # of one tag: strips or tiles
 _MAX_PAGES = 10_000
 # Codecs that compress bytes whatever their meaning: none, LZW, Deflate (two numbers), PackBits.
 _BYTE_CODECS = (1, 5, 8, 32773, 32946)
@@ -45,7 +53,7 @@ class Page:
     offset: int
     order: str  # "<" or ">", as for struct
     is_big: bool  # BigTIFF
-    tags: dict[int, tuple[int, ...]]
+    tags: dict[int, tuple[int, ...]]  # of the profile: its place and size
 
     def get(self, tag: int, default: int) -> int:
         """Return a tag's first value."""
@@ -100,12 +108,21 @@ def pages(data: bytes) -> list[Page]:
             seen.add(offset)
             tags, next_offset = _directory(data, offset, order, is_big)
             # Bit 0 of NewSubfileType (254) marks a smaller copy of another page, bit 2 a mask.
-            if not (found and tags.get(254, (0,))[0] & 5):
+            if not (found and tags.get(_NEW_SUBFILE_TYPE, (0,))[0] & 5):
                 found.append(Page(offset, order, is_big, tags))
             offset = next_offset
     except (struct.error, MemoryError, OverflowError):  # OverflowError: offsets above 2**63
         pass
     return found
+
+
+def profile(data: bytes) -> bytes:
+    """Return the ICC profile of the first page, or b""."""
+    first = pages(data)[:1]
+    if not first:
+        return b""
+    start, size = first[0].tags.get(PROFILE, (0, 0))
+    return data[start : start + size] if start + size <= len(data) else b""
 
 
 def _directory(
@@ -120,7 +137,12 @@ def _directory(
     inline = entry - 4 - struct.calcsize(order + pointer)
     for pos in range(start, end, entry):
         tag, kind, number = struct.unpack_from(order + "HH" + pointer, data, pos)
-        if kind not in _TYPES or not 0 < number <= len(data):
+        if tag == PROFILE:
+            tags[PROFILE] = (
+                struct.unpack_from(order + pointer, data, pos + entry - inline)[0],
+                number,
+            )
+        if tag not in _READ or kind not in _TYPES or not 0 < number <= min(_MAX_VALUES, len(data)):
             continue
         values = f"{order}{number}{_TYPES[kind]}"
         place = pos + entry - inline
@@ -221,7 +243,7 @@ def _decode_grey(
     tags = {
         tag: values
         for tag, values in page.tags.items()
-        if tag in (HEIGHT, COMPRESSION, 266, 278, TILE_HEIGHT)
+        if tag in (HEIGHT, COMPRESSION, _FILL_ORDER, _ROWS_PER_STRIP, TILE_HEIGHT)
     }
     tags |= {
         WIDTH: (page.width * factor,), BITS: (page.bits,), PHOTOMETRIC: (1,), SAMPLES: (1,),
@@ -248,7 +270,7 @@ def _with_directory(data: bytes, order: str, tags: dict[int, tuple[int, ...]]) -
     values_start = start + 2 + 12 * len(tags) + 4
     for tag, numbers in sorted(tags.items()):
         packed = struct.pack(f"{order}{len(numbers)}L", *numbers)
-        if tag in (BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PREDICTOR, SAMPLE_FORMAT, 266):
+        if tag in (BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PREDICTOR, SAMPLE_FORMAT, _FILL_ORDER):
             kind, content = 3, struct.pack(order + "H", numbers[0]).ljust(4, b"\0")
         elif len(packed) == 4:
             kind, content = 4, packed

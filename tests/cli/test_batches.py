@@ -140,13 +140,31 @@ def test_unreadable_comes_before_unwritable(name: str, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("workdir")
-def test_heic_and_raw_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_heic_is_read_where_pillow_heif_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    Path("in").mkdir(exist_ok=True)
+    grey = np.repeat(np.linspace(0, 255, 64).astype(np.uint8), 48).reshape(64, 48).tobytes()
+    try:
+        pillow_heif.from_bytes("L", (48, 64), grey).save("in/phone.heic", quality=90)
+    except (RuntimeError, ValueError) as err:
+        pytest.skip(f"this pillow-heif does not write HEIC: {err}")
+    assert run_lite("in", "-o", "out") == 0
+    colored = cv2.imread("out/phone.png")
+    assert colored.shape == (64, 48, 3)
+    assert "skipped" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("workdir")
+def test_heic_and_raw_say_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("colorcv.cli.formats.find_spec", lambda _: None)
     for name in ("in/phone.HEIC", "in/camera.nef", "in/film.mp4", "in/scan.pdf"):
         write("in/a.png")
         Path(name).touch()
     assert run_lite("in", "-o", "out") == 0
     err = capsys.readouterr().err
-    assert "skipped in/phone.HEIC: OpenCV cannot read HEIC; convert it" in err
+    assert 'skipped in/phone.HEIC: OpenCV cannot read HEIC; pip install "colorcv[heif]", or' in err
     assert "skipped in/camera.nef: OpenCV cannot read camera raw files" in err
     assert "skipped in/film.mp4: this is a video; use colorcv video" in err
     assert run_lite("in/phone.HEIC") == 1

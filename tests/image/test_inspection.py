@@ -164,7 +164,11 @@ def test_tiff_of_the_best_compression(side: int, compression: str) -> None:
     [
         pytest.param(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9999999 +X 9999999\n\2",
                      "is Radiance HDR, which is not supported; convert", id="hdr"),
-        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC.*magick", id="heic"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+                     r'is HEIC.*pip install "colorcv\[heif\]".*magick', id="heic"),
+        pytest.param(b"8BPS\0\1" + bytes(90), r'is Photoshop.*pip install "colorcv\[color\]"',
+                     id="psd"),
+        pytest.param(b"%!PS-Adobe-3.0", "is PostScript", id="eps"),
         pytest.param(b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "MP4 or similar", id="mp4"),
         pytest.param(b"v/1\x01" + bytes(90), "is OpenEXR", id="exr"),
         pytest.param(b"%PDF-1.7", "is PDF", id="pdf"),
@@ -178,6 +182,8 @@ def test_formats_that_never_reach_opencv(
         raise AssertionError("decoded")
 
     monkeypatch.setattr(cv2, "imdecode", fail)
+    for optional in ("pillow", "heif"):
+        monkeypatch.setattr(f"colorcv.image.{optional}.is_installed", lambda: False)
     with pytest.raises(ImageError, match=f"it.bin .*{says}"):
         decode_image(data, "it.bin")
 

@@ -242,7 +242,9 @@ def test_too_many_pixels_names_the_variable() -> None:
         pytest.param(png_header(500, 500), "too few for 500x500", id="no-pixels"),
         pytest.param(b"\xff\xd8\xff", "has no end", id="jpeg-start"),
         pytest.param(b"P5 1 " + b"#  \n" * 900 + b"x", "", id="pnm-of-comments"),
-        pytest.param(saved(as_rgb(smooth()).convert("I"), "TIFF"), "int32", id="TIFF-int32"),
+        pytest.param(
+            saved(as_rgb(smooth()).convert("I"), "TIFF"), "signed numbers", id="TIFF-int32"
+        ),
         pytest.param(
             saved(as_rgb(smooth()).convert("F"), "TIFF"), "divide by 255", id="TIFF-float-0..255"
         ),

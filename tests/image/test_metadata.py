@@ -15,7 +15,6 @@ from PIL import Image, ImageCms
 from colorcv.image.metadata import Metadata, embed, exif_orientation, extract, for_output, tiff_tags
 
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-GRAY_PROFILE = RGB_PROFILE[:16] + b"GRAY" + RGB_PROFILE[20:]
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/>'
     b"<tiff:Orientation>8</tiff:Orientation><dc:title>a</dc:title></x:xmpmeta>"
@@ -118,10 +117,6 @@ def test_output_metadata_is_upright_without_thumbnail(
     assert b'tiff:Orientation="1"' in kept.xmp
     assert b"<tiff:Orientation>1<" in kept.xmp
     assert len(kept.xmp) == len(XMP)
-
-
-def test_grey_profiles_are_dropped() -> None:
-    assert for_output(Metadata(icc=GRAY_PROFILE)).icc == b""
 
 
 def test_malformed_exif_is_ignored() -> None:
