@@ -21,7 +21,7 @@ TYPE_CHECKING = False  # as typing's, whose import takes time in which Ctrl-C sh
 if TYPE_CHECKING:
     from .api import colorize
     from .colorizer import Colorizer
-    from .models import FileInfo, ModelFiles, ModelInfo, download, models
+    from .models import FileInfo, ModelFiles, ModelInfo, OnnxModel, download, models
     from .network.device import DeviceInfo, devices
     from .steering.editing import Reference
     from .steering.hints import Hint
@@ -36,13 +36,14 @@ _LAZY_EXPORTS = {
     "EditSession": ".steering.session", "Reference": ".steering.editing",
     "Hint": ".steering.hints", "Suggestion": ".steering.suggestions",
     "FileInfo": ".models", "ModelFiles": ".models", "ModelInfo": ".models",
+    "OnnxModel": ".models",
     "download": ".models", "models": ".models",
     "DeviceInfo": ".network.device", "devices": ".network.device",
     "VideoResult": ".video", "colorize_video": ".video",
 }  # fmt: skip
 __all__ = [  # noqa: RUF022
     "Colorizer", "DeviceInfo", "EditSession", "FileInfo", "Hint", "ModelFiles", "ModelInfo",
-    "Reference", "Suggestion", "VideoResult",
+    "OnnxModel", "Reference", "Suggestion", "VideoResult",
     "colorize", "colorize_video", "devices", "download", "models",
     "ColorcvError", "ChecksumError", "DeviceError", "DownloadError", "ImageError",
     "ModelFormatError", "OptionError", "VideoError",

@@ -13,7 +13,7 @@ from .errors import OptionError
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_ignore_border, check_saturation, check_strength
-from .models import ModelFiles
+from .models import ModelFiles, OnnxModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["colorize", "default_colorizer"]
 
-_defaults: dict[tuple[str | ModelFiles, str], Colorizer] = {}
-_default_locks: defaultdict[tuple[str | ModelFiles, str], threading.Lock] = defaultdict(
+_defaults: dict[tuple[str | ModelFiles | OnnxModel, str], Colorizer] = {}
+_default_locks: defaultdict[tuple[str | ModelFiles | OnnxModel, str], threading.Lock] = defaultdict(
     threading.Lock
 )
 
 
-def default_colorizer(model: str | ModelFiles, device: Device) -> Colorizer:
+def default_colorizer(model: str | ModelFiles | OnnxModel, device: Device) -> Colorizer:
     """Return the cached `Colorizer` for a model and a device; build it at the first call."""
     key = (model, device)
     with _default_locks[key]:
@@ -41,7 +41,7 @@ def default_colorizer(model: str | ModelFiles, device: Device) -> Colorizer:
 def colorize(
     image: ArrayInput,
     *,
-    model: ModelName | str | ModelFiles = ...,
+    model: ModelName | str | ModelFiles | OnnxModel = ...,
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
@@ -55,7 +55,7 @@ def colorize(
 def colorize(
     image: PillowImage,
     *,
-    model: ModelName | str | ModelFiles = ...,
+    model: ModelName | str | ModelFiles | OnnxModel = ...,
     device: Device = ...,
     order: Order = ...,
     saturation: float = ...,
@@ -70,7 +70,7 @@ def colorize(
 def colorize(
     image: Any,
     *,
-    model: ModelName | str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
     order: Order = "bgr",
     saturation: float = 1.0,
@@ -91,7 +91,7 @@ def colorize(
         with alpha; uint8, uint16, floats in 0..1, or bool (black and white). Only the lightness of
         a colour image is used. A path, bytes or a file open in binary mode hold an encoded image,
         which is turned upright by its EXIF orientation. The input is never modified.
-    model : str or ModelFiles
+    model : str, ModelFiles or OnnxModel
         ``"zhang2016"`` (downloaded at first use), ``"lite"`` (bundled), or your own files.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda-fp16"``, ``"opencl"`` or ``"opencl-fp16"``.
@@ -150,8 +150,10 @@ def colorize(
     # The image is read before a model is downloaded for it. Hints are placed on the whole image.
     border = False if hints is not None else ignore_border
     source = SourceImage(image, order=order, ignore_border=border)
-    if not isinstance(model, (str, ModelFiles)):
-        raise OptionError(f"model must be a name or a ModelFiles, got {type(model).__name__}")
+    if not isinstance(model, (str, ModelFiles, OnnxModel)):
+        raise OptionError(
+            f"model must be a name, ModelFiles or OnnxModel, got {type(model).__name__}"
+        )
     return default_colorizer(model, device)._colorize(
         source, saturation, hints, reference, reference_strength, steering=steering
     )

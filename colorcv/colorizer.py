@@ -37,7 +37,7 @@ class Colorizer(Predictor, SteeringMethods):
 
     Parameters
     ----------
-    model : str or ModelFiles
+    model : str, ModelFiles or OnnxModel
         ``"zhang2016"`` (downloaded at first use), ``"lite"`` (bundled), or your own files.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda-fp16"``, ``"opencl"`` or ``"opencl-fp16"``.
@@ -51,7 +51,7 @@ class Colorizer(Predictor, SteeringMethods):
 
     Attributes
     ----------
-    model : str or ModelFiles
+    model : str, ModelFiles or OnnxModel
         The `model` argument.
     device : str
         The device in use, never ``"auto"``.
@@ -59,8 +59,13 @@ class Colorizer(Predictor, SteeringMethods):
         Why this device is in use.
     input_hw : tuple of int
         Rows and columns of the network's input.
+    default_keyframe_interval : int
+        Interval of key frames in videos: 8, or up to 16 for networks that take much longer than
+        zhang2016.
+    takes_hints : bool
+        True if the network takes hints itself; see `steering` of `colorcv.colorize`.
     default_saturation : float
-        Factor on the network's ab that ``saturation=1.0`` stands for; 1 for `ModelFiles`.
+        Factor on the network's ab that ``saturation=1.0`` stands for; 1 for files of your own.
 
     Raises
     ------
@@ -215,7 +220,7 @@ class Colorizer(Predictor, SteeringMethods):
         self,
         frames: Iterable[AnyArray],
         *,
-        keyframe_interval: int = 8,
+        keyframe_interval: int | None = None,
         smooth: bool = True,
         saturation: float = 1.0,
     ) -> Iterator[AnyArray]:
@@ -226,9 +231,10 @@ class Colorizer(Predictor, SteeringMethods):
         frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
             All of one size; dtypes and ranges as for `colorize`. For a video file use
             `colorize_video`.
-        keyframe_interval : int, 1 or more
+        keyframe_interval : int, 1 or more, optional
             The network runs on every n-th frame and at every scene cut; the frames between take
             their colour along the optical flow. 1 has no delay; n looks ahead at most n frames.
+            Default `default_keyframe_interval`.
         smooth : bool
             Smooth the colour of each key frame with earlier key frames along the optical flow.
         saturation : float, 0..10

@@ -16,13 +16,22 @@ from .image.source import SourceImage
 from .image.validation import check_saturation
 from .temporal import ChromaPropagator
 
-__all__ = ["FrameColorizer", "colorize_frames", "default_chroma", "predict_chroma"]
+__all__ = [
+    "FrameColorizer",
+    "colorize_frames",
+    "default_chroma",
+    "interval_for",
+    "predict_chroma",
+]
+
+DEFAULT_INTERVAL = 8  # frames from one key frame to the next
 
 
 class FrameColorizer(Protocol):
     """The part of `Colorizer` that frames and videos need.
 
-    An optional attribute `default_saturation` is a factor on its ab; without it, the factor is 1.
+    Two attributes are optional: `default_saturation`, a factor on its ab, else 1, and
+    `default_keyframe_interval`, else 8.
     """
 
     @property
@@ -31,6 +40,14 @@ class FrameColorizer(Protocol):
 
     def predict_ab(self, lightness: Float32Array) -> Float32Array:
         """Predict ab, (h, w, 2) float32, from L* in 0..100, (H, W) float32."""
+
+
+def interval_for(colorizer: FrameColorizer, keyframe_interval: int | None) -> int:
+    """Return the interval of key frames: the given one, else the colorizer's, else 8."""
+    if keyframe_interval is not None:
+        return keyframe_interval
+    default: int = getattr(colorizer, "default_keyframe_interval", DEFAULT_INTERVAL)
+    return default
 
 
 def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float32Array:
@@ -60,7 +77,7 @@ def colorize_frames(
     colorizer: FrameColorizer,
     frames: Iterable[AnyArray],
     *,
-    keyframe_interval: int = 8,
+    keyframe_interval: int | None = None,
     smooth: bool = True,
     saturation: float = 1.0,
 ) -> Iterator[AnyArray]:
@@ -73,9 +90,9 @@ def colorize_frames(
     frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR
         Any dtype that `colorcv.colorize` accepts. With `keyframe_interval` above 1 each frame is
         copied, so that a source may reuse its buffer.
-    keyframe_interval : int, 1 or more
+    keyframe_interval : int, 1 or more, optional
         The network runs on every n-th frame and at every scene cut. 1 returns each frame before the
-        next is read; n looks ahead at most n frames.
+        next is read; n looks ahead at most n frames. Default the colorizer's own, else 8.
     smooth : bool
         Smooth the colours of key frames over time. If False and with ``keyframe_interval=1``,
         every frame is exactly what `colorize` returns for it with ``ignore_border=False``.
@@ -100,6 +117,7 @@ def colorize_frames(
             f"expected an iterable of frames, got {type(frames).__name__} {os.fsdecode(frames)!r}; "
             "for a video file use colorcv.colorize_video"
         )
+    keyframe_interval = interval_for(colorizer, keyframe_interval)
     propagator = ChromaPropagator(
         partial(predict_chroma, colorizer), keyframe_interval=keyframe_interval, smooth=smooth
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,11 +13,21 @@ import numpy.typing as npt
 
 from . import network
 from ._typing import AnyArray, Device, Float32Array, ModelName
-from .errors import ImageError
-from .models import ModelFiles, resolve
+from .errors import ImageError, OptionError
+from .models import ModelFiles, OnnxModel, resolve
+from .models.conventions import Resolved, resolve_conventions
 from .models.registry import MODELS
+from .tensors import ConventionAdapter
 
-__all__ = ["Predictor"]
+if TYPE_CHECKING:
+    from .network.onnx_import import OnnxSignature
+
+__all__ = ["Predictor", "resolve_onnx"]
+
+# Multiply-adds of one run, and the interval of key frames up to it: zhang2016 has 32 billion.
+# A frame between costs under a hundredth of that, so that the network stays most of the time of a
+# video; beyond 16 frames the flow from the key frames is often lost.
+_INTERVALS, _LONGEST = ((40e9, 8), (120e9, 12)), 16
 
 
 class Predictor:
@@ -25,7 +35,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: ModelName | str | ModelFiles = "zhang2016",
+        model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
         *,
         device: Device = "auto",
         temperature: float | None = None,
@@ -38,6 +48,11 @@ class Predictor:
             "low_memory": low_memory,
         }
         self._files = resolve(model)
+        self._resolved: Resolved | None = None
+        if isinstance(self._files, OnnxModel):
+            if temperature is not None:
+                raise OptionError("temperature is for the networks of 313 colours, not OnnxModel")
+            self._resolved = resolve_onnx(self._files)[1]
         self._lock = threading.Lock()
         self._network = self._build(None)
         self._resized_network: network.Network | None = None
@@ -45,6 +60,9 @@ class Predictor:
         _instances.add(self)
 
     def _build(self, input_hw: tuple[int, int] | None) -> network.Network:
+        if self._resolved is not None:
+            return self._build_onnx(self._resolved, input_hw)
+        assert isinstance(self._files, ModelFiles)
         return network.load(
             self._files.prototxt,
             self._files.caffemodel,
@@ -55,10 +73,24 @@ class Predictor:
             low_memory=self._options["low_memory"],
         )
 
+    def _build_onnx(self, resolved: Resolved, input_hw: tuple[int, int] | None) -> network.Network:
+        path = self._files.path  # type: ignore[union-attr]
+        if input_hw not in (None, resolved.input_hw) and not resolved.is_open:
+            height, width = resolved.input_hw
+            raise OptionError(f"{path}: the network takes {width}x{height} pixels only")
+        return network.load_onnx(
+            path,
+            ConventionAdapter(resolved.conventions),
+            input_hw=input_hw or resolved.input_hw,
+            output=resolved.output,
+            device=self._options["device"],
+            low_memory=self._options["low_memory"],
+        )
+
     @property
-    def model(self) -> str | ModelFiles:
+    def model(self) -> str | ModelFiles | OnnxModel:
         """The model's name or files, as given."""
-        model: str | ModelFiles = self._options["model"]
+        model: str | ModelFiles | OnnxModel = self._options["model"]
         return model
 
     @property
@@ -68,8 +100,9 @@ class Predictor:
 
     @property
     def device_reason(self) -> str:
-        """Why this device is in use, as a sentence."""
-        return self._network.device_reason
+        """Why this device is in use, as a sentence; for an `OnnxModel` also its preset."""
+        reason = self._network.device_reason
+        return reason if self._resolved is None else f"{reason}; {self._resolved.reason}"
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -79,7 +112,13 @@ class Predictor:
     @property
     def default_saturation(self) -> float:
         """Factor on the network's ab that ``saturation=1.0`` stands for."""
-        return 1.0 if isinstance(self.model, ModelFiles) else MODELS[self.model].default_saturation
+        return MODELS[self.model].default_saturation if isinstance(self.model, str) else 1.0
+
+    @property
+    def default_keyframe_interval(self) -> int:
+        """Interval of key frames in videos and live frames, longer for larger networks."""
+        cost = self._network.multiply_adds
+        return next((interval for limit, interval in _INTERVALS if cost <= limit), _LONGEST)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model} on {self.device}>"
@@ -185,6 +224,18 @@ class Predictor:
             self._resized_network = None  # free its memory before the next one is built
             self._resized_network = self._build((input_hw[0], input_hw[1]))
         return self._resized_network
+
+
+def resolve_onnx(model: OnnxModel) -> tuple[OnnxSignature, Resolved]:
+    """Return what an ONNX file says about itself, and how it is used."""
+    from .network.onnx_import import read_signature  # most programs need no ONNX files
+
+    signature = read_signature(model.path)
+    inputs, outputs = (
+        {name: info.shape for name, info in infos.items()}
+        for infos in (signature.inputs, signature.outputs)
+    )
+    return signature, resolve_conventions(model, inputs, outputs)
 
 
 def _as_plane(lightness: npt.ArrayLike) -> AnyArray:

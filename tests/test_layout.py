@@ -21,7 +21,7 @@ LEAVES = {
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
-        *("video", "api", "colorizer", "steering"),
+        *("video", "api", "colorizer", "predictor", "steering"),
         *("models", "network", "image", "color"),
     },
     "video": {

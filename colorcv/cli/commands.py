@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ImageError
+from ..errors import ImageError, OptionError
 from .console import Console
 from .exit_codes import ExitCode
 from .jobs import Batch, Job
@@ -15,8 +15,10 @@ from .progress import Activity, ProgressBar
 
 if TYPE_CHECKING:
     from ..colorizer import Colorizer
+    from ..models import OnnxModel
 
 __all__ = [
+    "chosen_model",
     "download",
     "exists_message",
     "info",
@@ -35,9 +37,14 @@ def download(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 
 def info(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Print versions, devices and models."""
-    from .info import collect_info, format_info
+    """Print versions, devices and models, or what an ONNX file is."""
+    from .info import collect_info, collect_onnx_info, format_info, format_onnx_info
 
+    model = chosen_model(arguments)
+    if not isinstance(model, str):
+        found = collect_onnx_info(model)
+        console.result(json.dumps(found, indent=2) if arguments.json else format_onnx_info(found))
+        return ExitCode.OK
     collected = collect_info(verify=arguments.verify)
     console.result(json.dumps(collected, indent=2) if arguments.json else format_info(collected))
     wrong = [model for model in collected["models"] if model["state"] == "wrong"]
@@ -46,22 +53,53 @@ def info(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 def load_colorizer(arguments: argparse.Namespace, console: Console) -> Colorizer:
     """Download the model if necessary and build the network."""
-    with Activity(console, f"loading {arguments.model}"):
+    model = chosen_model(arguments)
+    with Activity(console, f"loading {model}"):
         from ..colorizer import Colorizer
         from ..image.validation import check_saturation
 
     check_saturation(arguments.saturation)
-    _download_model(arguments.model, console)
-    with Activity(console, f"loading {arguments.model}"):
+    if isinstance(model, str):
+        _download_model(model, console)
+    with Activity(console, f"loading {model}"):
         colorizer = Colorizer(
-            arguments.model,
+            model,
             device=arguments.device,
             temperature=arguments.temperature,
             low_memory=arguments.low_memory,
         )
     if console.verbose:
-        console.note(f"model {arguments.model} on {colorizer.device}: {colorizer.device_reason}")
+        console.note(f"model {model} on {colorizer.device}: {colorizer.device_reason}")
     return colorizer
+
+
+def chosen_model(arguments: argparse.Namespace) -> str | OnnxModel:
+    """Return the model of --model or --onnx.
+
+    Raises
+    ------
+    OptionError
+        An option of --onnx was given without it.
+    """
+    given = {name: getattr(arguments, name) for name in ("preset", "size", "white")}
+    if not arguments.onnx:
+        wrong = [f"--{name}" for name, value in given.items() if value is not None]
+        if wrong:
+            raise OptionError(f"{wrong[0]} is for a model given with --onnx FILE")
+        name: str = arguments.model
+        return name
+    from ..models import OnnxModel
+
+    white = arguments.white
+    if white is not None and arguments.preset not in ("ddcolor", "deoldify"):
+        raise OptionError("--white needs --preset ddcolor or deoldify")
+    return OnnxModel(
+        arguments.onnx,
+        arguments.preset,
+        arguments.size,
+        input_scale=white,
+        output_scale=white if arguments.preset == "deoldify" else None,
+    )
 
 
 def _download_model(model: str, console: Console) -> Path:

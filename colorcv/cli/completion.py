@@ -21,7 +21,7 @@ _VALUES = {
     "device": ("auto", "cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"),
     "codec": ("auto", "h264", "hevc", "vp9", "av1", "ffv1"),
 }
-_FILES = ("inputs", "input", "output", "hints", "reference")
+_FILES = ("inputs", "input", "output", "hints", "reference", "onnx")
 
 
 class PrintCompletion(argparse.Action):
@@ -83,7 +83,7 @@ def _arguments(parser: argparse.ArgumentParser) -> list[_Argument]:
             flags=tuple(action.option_strings),
             help=_summary(action),
             has_value=action.nargs != 0,
-            values=tuple(action.choices or _VALUES.get(action.dest, ())),
+            values=tuple(str(choice) for choice in action.choices or _VALUES.get(action.dest, ())),
             is_file=action.dest in _FILES,
         )
         for action in parser._actions

@@ -25,7 +25,7 @@ _SWITCHES = {
 }
 _OPTIONS = [
     "model", "device", "saturation", "temperature", "max_pixels", "start", "end", "audio", "codec",
-    "quality", "keyframe_interval",
+    "quality", "keyframe_interval", "preset", "size", "steering",
 ]  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?:\b(pass|use)\ )?\b({"|".join((*_SWITCHES, *_OPTIONS))})="""

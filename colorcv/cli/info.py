@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from .console import as_flags
 
-__all__ = ["collect_info", "format_info"]
+if TYPE_CHECKING:
+    from ..models import OnnxModel
+
+__all__ = ["collect_info", "collect_onnx_info", "format_info", "format_onnx_info"]
 
 
 def collect_info(*, verify: bool = False) -> dict[str, Any]:
@@ -64,6 +68,55 @@ def collect_info(*, verify: bool = False) -> dict[str, Any]:
                 entry["state"] = "wrong"
         info["models"].append(entry)
     return info
+
+
+def collect_onnx_info(model: OnnxModel) -> dict[str, Any]:
+    """Return what an ONNX file is and how it is used, as values that JSON can hold."""
+    from ..models import resolve
+    from ..predictor import resolve_onnx
+
+    resolve(model)
+    signature, resolved = resolve_onnx(model)
+
+    def ports(infos: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "shape": info.shape and list(info.shape), "type": info.element_type}
+            for name, info in infos.items()
+        ]
+
+    conventions = resolved.conventions
+    return {
+        "path": str(model.path),
+        "producer": signature.producer,
+        "opset": signature.opset,
+        "inputs": ports(signature.inputs),
+        "outputs": ports(signature.outputs),
+        "use": resolved.reason,
+        "size": list(resolved.input_hw[::-1]),
+        "takes_hints": conventions.hints is not None,
+        "input": {"kind": conventions.input, "scale": conventions.input_scale},
+        "output": {"kind": conventions.output, "scale": conventions.output_scale},
+    }
+
+
+def format_onnx_info(info: dict[str, Any]) -> str:
+    """Return the result of `collect_onnx_info` as text for a terminal."""
+
+    def port(found: dict[str, Any]) -> str:
+        sides = ["?" if side is None else str(side) for side in found["shape"] or []]
+        return f"{found['name']} ({', '.join(sides)}) {found['type']}"
+
+    width, height = info["size"]
+    hints = "takes hints" if info["takes_hints"] else "takes no hints"
+    lines = [
+        f"{info['path']}: opset {info['opset']}, written by {info['producer'] or 'unknown'}",
+        *(f"  input   {port(found)}" for found in info["inputs"]),
+        *(f"  output  {port(found)}" for found in info["outputs"]),
+        f"  used as {info['use']}, at {width}x{height}; {hints}",
+        f"  it is given {info['input']['kind']} (scale {info['input']['scale']:g}) and returns "
+        f"{info['output']['kind']} (scale {info['output']['scale']:g})",
+    ]
+    return as_flags("\n".join(lines))
 
 
 def _engine() -> str:

@@ -6,12 +6,14 @@ import argparse
 import math
 
 from ..image.limits import MAX_PIXELS
+from ..models.info import PRESET_NAMES
 from . import steering
 
 __all__ = [
     "add_common_options",
     "add_image_options",
     "add_model_options",
+    "add_onnx_options",
     "add_output_options",
     "add_video_options",
     "positive_int",
@@ -31,17 +33,51 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model and --device."""
+    _add_model(parser)
+    _add_device(parser)
+
+
+def _add_model(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--model",
         default="zhang2016",
         metavar="M",
         help="zhang2016 (best, 129 MB, downloaded on first use; default) or lite (bundled)",
     )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
         metavar="D",
         help="auto (default), cpu, cuda, cuda-fp16, opencl or opencl-fp16",
+    )
+
+
+def add_onnx_options(
+    parser: argparse.ArgumentParser, group: argparse._MutuallyExclusiveGroup | None = None
+) -> None:
+    """Add --onnx, to the group of --model if there is one, and the options that belong to it."""
+    (group or parser).add_argument(
+        "--onnx", metavar="FILE", help="an ONNX file of your own: DDColor, DeOldify, siggraph17..."
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESET_NAMES,
+        help="what the ONNX file is (default: guessed where its shapes mean only one)",
+    )
+    parser.add_argument(
+        "--size",
+        type=positive_int,
+        metavar="N",
+        help="rows and columns of its input, where it leaves them open",
+    )
+    parser.add_argument(
+        "--white",
+        type=int,
+        choices=(1, 255),
+        help="value of white of its RGB, where it is not the preset's",
     )
 
 
@@ -55,7 +91,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         " kept); default: <stem>.color<suffix> beside each input; - is standard output, for"
         " images",
     )
-    add_model_options(parser)
+    group = parser.add_mutually_exclusive_group()
+    _add_model(group)
+    add_onnx_options(parser, group)
+    _add_device(parser)
     parser.add_argument(
         "--saturation",
         type=float,
@@ -118,6 +157,13 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y,COLOR",
         help="the colour of a place, #rrggbb or a CSS name; X,Y,COLOR,RADIUS for a disc; may be"
         " repeated",
+    )
+    parser.add_argument(
+        "--steering",
+        choices=("auto", "model", "regression"),
+        default="auto",
+        help="who spreads the hints: the model, if it takes hints (siggraph17), or a regression"
+        " over its features",
     )
     parser.add_argument(
         "--hints", metavar="PNG", help="strokes: an image that is opaque where colours are painted"
@@ -185,9 +231,9 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keyframe-interval",
         type=positive_int,
-        default=8,
         metavar="N",
-        help="run the network on every Nth frame and at cuts (default 8)",
+        help="run the network on every Nth frame and at cuts (default 8; up to 16 for large ONNX"
+        " models)",
     )
     parser.add_argument(
         "--no-smooth", action="store_true", help="do not smooth the colours over time"

@@ -23,6 +23,7 @@ from .options import (
     add_common_options,
     add_image_options,
     add_model_options,
+    add_onnx_options,
     add_output_options,
     add_video_options,
     positive_int,
@@ -126,6 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     suggest = subcommands.add_parser("suggest", help="show plausible colours of a place")
     suggest.set_defaults(run=steering.suggest, saturation=1.0, temperature=None, low_memory=False)
+    suggest.set_defaults(onnx=None, preset=None, size=None, white=None)
     suggest.add_argument("input", metavar="INPUT", help="an image file")
     suggest.add_argument(
         "place",
@@ -153,6 +155,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     info = subcommands.add_parser("info", help="show versions, devices and models")
     info.set_defaults(run=commands.info)
+    info.set_defaults(model="zhang2016")
+    add_onnx_options(info)
     info.add_argument("--json", action="store_true", help="print JSON")
     info.add_argument("--verify", action="store_true", help="hash the model files again")
     add_output_options(info)

@@ -110,7 +110,7 @@ class Steering:
             )
         from ..steering.hints import Hint
 
-        session = colorizer.session(photo)
+        session = colorizer.session(photo, steering=arguments.steering)
         session.set_reference(self._reference, strength=arguments.reference_strength)
         if arguments.hints:
             session.add(arguments.hints)

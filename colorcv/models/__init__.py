@@ -9,9 +9,18 @@ import sys
 from types import ModuleType
 
 from .cache import download, models, resolve, verify
-from .info import FileInfo, ModelFiles, ModelInfo
+from .info import FileInfo, ModelFiles, ModelInfo, OnnxModel
 
-__all__ = ["FileInfo", "ModelFiles", "ModelInfo", "download", "models", "resolve", "verify"]
+__all__ = [
+    "FileInfo",
+    "ModelFiles",
+    "ModelInfo",
+    "OnnxModel",
+    "download",
+    "models",
+    "resolve",
+    "verify",
+]
 
 
 class _CallableModule(ModuleType):

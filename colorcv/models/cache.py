@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._logging import logger
 from ..errors import ChecksumError, DownloadError, ModelFormatError, OptionError
 from .hashes import UNKNOWN, describe_content, read_stamp, sha256_of
-from .info import FileInfo, ModelFiles, ModelInfo, State
+from .info import FileInfo, ModelFiles, ModelInfo, OnnxModel, State
 from .registry import MODELS, Model, ModelFile
 from .settings import model_folder
 
@@ -54,19 +54,21 @@ def verify(model: ModelName | str) -> tuple[FileInfo, ...]:
     return tuple(_inspect(entry, file, rehash=True) for file in entry.files)
 
 
-def resolve(model: ModelName | str | ModelFiles, *, progress: Progress | None = None) -> ModelFiles:
+def resolve(
+    model: ModelName | str | ModelFiles | OnnxModel, *, progress: Progress | None = None
+) -> ModelFiles | OnnxModel:
     """Return the files of a model; download those that are missing.
 
     Parameters
     ----------
-    model : str or ModelFiles
+    model : str, ModelFiles or OnnxModel
         A model's name, or files of your own, which must exist.
     progress : callable, optional
         See `download`.
 
     Returns
     -------
-    ModelFiles
+    ModelFiles or OnnxModel
         Files that exist; those of a named model are verified.
 
     Raises
@@ -74,7 +76,7 @@ def resolve(model: ModelName | str | ModelFiles, *, progress: Progress | None = 
     OptionError
         There is no model of that name.
     ModelFormatError
-        A file of a `ModelFiles` does not exist.
+        A file of a `ModelFiles` or `OnnxModel` does not exist.
     ChecksumError
         A file in the cache folder has other content than the model's. It is left unchanged.
     DownloadError
@@ -86,6 +88,11 @@ def resolve(model: ModelName | str | ModelFiles, *, progress: Progress | None = 
             if path is not None and not path.is_file():
                 problem = "is not a file" if path.exists() else "does not exist"
                 raise ModelFormatError(f"ModelFiles: {role} {problem}: {path}")
+        return model
+    if isinstance(model, OnnxModel):
+        if not model.path.is_file():
+            problem = "is not a file" if model.path.exists() else "does not exist"
+            raise ModelFormatError(f"OnnxModel: the path {problem}: {model.path}")
         return model
     entry = _lookup(model)
     missing = [file for file in entry.files if not _is_cached(entry, file)]
@@ -152,7 +159,9 @@ def download(model: ModelName | str = "zhang2016", *, progress: Progress | None 
     """
     if not isinstance(model, str):
         raise OptionError(f"only models with a name can be downloaded, got {model!r}")
-    return resolve(model, progress=progress).caffemodel.parent
+    files = resolve(model, progress=progress)
+    assert isinstance(files, ModelFiles)
+    return files.caffemodel.parent
 
 
 def _lookup(model: object) -> Model:
@@ -161,7 +170,7 @@ def _lookup(model: object) -> Model:
     names = " or ".join(repr(name) for name in MODELS)
     if isinstance(model, str):
         raise OptionError(f"unknown model {model!r}; choose {names}")
-    raise OptionError(f"model must be {names}, or ModelFiles; got {model!r}")
+    raise OptionError(f"model must be {names}, ModelFiles or OnnxModel; got {model!r}")
 
 
 def _info(model: Model) -> ModelInfo:

@@ -170,14 +170,14 @@ def _guess(model: OnnxModel, inputs: Shapes, outputs: Shapes) -> tuple[Conventio
     if (given, answers) == ([3], [3]):
         raise OptionError(
             f"{model.path}: RGB in and out, of which white may be 1 or 255; state "
-            "preset='deoldify' if it is 255, or input='rgb', input_scale=1, output='rgb', "
-            "output_scale=1"
+            "preset='deoldify', and beside it input_scale=1, output_scale=1 (--white 1) if white "
+            "is 1"
         )
     if (given, answers) == ([1], [2]):
-        names = (next(iter(inputs)), next(iter(outputs)))
-        if names == ("data_l", "class8_ab"):  # the Caffe network's names
+        names = f"{next(iter(inputs))} to {next(iter(outputs))}"
+        if names == "data_l to class8_ab":  # the Caffe network's names
             return Conventions("l-50", 1, "ab", 1, size=224), f"input='l-50' (guessed: {names})"
-        if names == ("data_l", "color_ab"):  # those of Open Model Zoo
+        if names == "data_l to color_ab":  # those of Open Model Zoo
             return PRESETS["zhang2016"], f"preset 'zhang2016' (guessed: {names})"
         raise OptionError(
             f"{model.path}: its input may be L* or L* - 50, or in other units; state "

@@ -1,9 +1,18 @@
-"""Load Caffe colorization networks and run them with `cv2.dnn`."""
+"""Load colorization networks, Caffe and ONNX, and run them with `cv2.dnn`."""
 
 from __future__ import annotations
 
-from .api import load
+from .adapter import HintPlanes
+from .api import load, load_onnx
 from .device import DeviceInfo, devices
 from .inference import Head, Network
 
-__all__ = ["DeviceInfo", "Head", "Network", "devices", "load"]
+__all__ = [
+    "DeviceInfo",
+    "Head",
+    "HintPlanes",
+    "Network",
+    "devices",
+    "load",
+    "load_onnx",
+]

@@ -1,4 +1,4 @@
-"""Load a network from its Caffe files."""
+"""Load a network from its Caffe files or from an ONNX file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._typing import Device, StrPath
-from ..errors import OptionError
+from ..errors import ModelFormatError, OptionError
 from . import device as devices
+from .adapter import Adapter
 from .caffe import caffemodel, centers, importer, prototxt
-from .graph import Graph
+from .graph import Graph, Shape
 from .inference import Network
-from .rewrites.head import find_head
+from .rewrites.head import find_features, find_head
 
-__all__ = ["load"]
+__all__ = ["load", "load_onnx"]
 
 MAX_SIDE = 4096  # pixels of the network's input
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-6, 1e6
@@ -66,6 +67,78 @@ def load(
     return Network(read_graph, device, low_memory)
 
 
+def load_onnx(
+    path: StrPath,
+    adapter: Adapter,
+    *,
+    input_hw: tuple[int, int],
+    output: str,
+    device: Device = "auto",
+    low_memory: bool = False,
+) -> Network:
+    """Load a colorization network from an ONNX file.
+
+    Parameters
+    ----------
+    path : path
+    adapter : Adapter
+        What the network takes and gives.
+    input_hw : (int, int)
+        Rows and columns of its inputs.
+    output : str
+        Name of the output that is used.
+    device, low_memory
+        As for `load`.
+
+    Raises
+    ------
+    ModelFormatError
+        The file cannot be read, or holds an operator that is not supported.
+    OptionError
+        An option is out of its range.
+    DeviceError
+        The device is not available or cannot run the network.
+    """
+    from .onnx_import import import_onnx, read_signature  # most programs need no ONNX files
+
+    if device != "auto":
+        _check_device(device)
+    file = Path(path)
+    height, width = _check_input_hw(input_hw) or input_hw
+    shapes: dict[str, Shape] = {}
+    for name, info in read_signature(file).inputs.items():
+        declared = info.shape
+        if declared is None or len(declared) != 4 or declared[1] is None:
+            raise ModelFormatError(
+                f"{file}: input {name!r} must have shape (1, channels, height, width) with known "
+                f"channels, got {declared}"
+            )
+        shapes[name] = (declared[0] or 1, declared[1], height, width)
+
+    def read_graph() -> Graph:
+        graph = _with_output(import_onnx(file, shapes).graph, output)
+        shape = graph.output_shape
+        if len(shape) != 4 or shape[0] != 1 or shape[1] not in (2, 3):
+            raise ModelFormatError(
+                f"{file}: output {output!r} must have shape (1, 2 or 3, height, width), got {shape}"
+            )
+        if graph.features is not None:
+            return graph
+        return replace(graph, features=find_features(graph))
+
+    return Network(read_graph, device, low_memory, adapter)
+
+
+def _with_output(graph: Graph, output: str) -> Graph:
+    """Return a graph with one output, without the nodes that do not lead to it."""
+    needed = {output, graph.features}
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    nodes = tuple(node for node in graph.nodes if node.name in needed)
+    return replace(graph, output=output, more_outputs=(), nodes=nodes)
+
+
 def _read_graph(
     paths: tuple[Path, Path, Path | None],
     input_hw: tuple[int, int] | None,
@@ -81,7 +154,7 @@ def _read_graph(
         temperature=temperature,
     )
     head = find_head(graph)
-    features = None if head is None else head[0].inputs[0]
+    features = find_features(graph) if head is None else head[0].inputs[0]
     return graph if features == graph.input else replace(graph, features=features)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._logging import logger
 from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
-from ..frames import FrameColorizer
+from ..frames import FrameColorizer, interval_for
 from ..image.validation import check_ignore_border, check_saturation, check_strength
 from ..steering.editing import prepare_reference
 from ..steering.hints import Hints
@@ -27,7 +27,7 @@ from .steering import VideoSteering
 __all__ = ["VideoResult", "colorize_video", "default_output", "has_pyav", "preview"]
 
 if TYPE_CHECKING:
-    from ..models import ModelFiles
+    from ..models import ModelFiles, OnnxModel
 
 CHECK_INTERVAL_S = 2.0  # seconds between checks of the temporary output
 
@@ -36,10 +36,10 @@ def colorize_video(
     source: StrPath | int | Any,
     output: StrPath | None = None,
     *,
-    model: ModelName | str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
     colorizer: FrameColorizer | None = None,
-    keyframe_interval: int = 8,
+    keyframe_interval: int | None = None,
     smooth: bool = True,
     saturation: float = 1.0,
     hints: Mapping[float, Hints] | None = None,
@@ -71,8 +71,9 @@ def colorize_video(
         As for `Colorizer`.
     colorizer : Colorizer, optional
         An existing one, in place of `model` and `device`.
-    keyframe_interval : int
-        The network runs on every n-th frame, and also at cuts and where motion is lost.
+    keyframe_interval : int, optional
+        The network runs on every n-th frame, and also at cuts and where motion is lost. Default 8,
+        or up to 16 for networks that take much longer than zhang2016.
     smooth : bool
         Smooth the colours in time.
     saturation : float, 0..10
@@ -152,7 +153,7 @@ def colorize_video(
     )
     propagator = ChromaPropagator(
         lambda light: border.predict_ab(light, propagator.scene),
-        keyframe_interval=keyframe_interval,
+        keyframe_interval=interval_for(colorizer, keyframe_interval),
         smooth=smooth,
     )
     temporary = TemporaryOutput(target, overwrite)
@@ -207,7 +208,7 @@ def preview(
     source: StrPath,
     n: int,
     *,
-    model: ModelName | str | ModelFiles = "zhang2016",
+    model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
     colorizer: Any = None,
     saturation: float = 1.0,

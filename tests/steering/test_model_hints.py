@@ -12,8 +12,11 @@ import pytest
 
 import colorcv
 from colorcv import Colorizer, Hint, ModelFiles, OptionError
+from colorcv.image.source import SourceImage
 from colorcv.network import onnx
 from colorcv.network.caffe import caffemodel, importer, prototxt
+from colorcv.steering.editing import SteeredImage
+from colorcv.steering.hints import observe
 from tests.reference import siggraph_caffe
 from tests.reference.caffe_writer import sample_lightness
 from tests.reference.lab_reference import lab_from_rgb
@@ -80,12 +83,12 @@ def test_without_hints_the_hint_channels_are_zero(
 def test_hints_go_to_the_network(
     colorizer: Colorizer, paths: tuple[Path, Path], photo: Any
 ) -> None:
-    lightness = colorcv.image.source.SourceImage(photo).lightness_at((SIZE, SIZE))
+    lightness = SourceImage(photo).lightness_at((SIZE, SIZE))
     expected = forward(paths, expected_planes(lightness))
     plain = colorizer.predict_ab(lightness)
     assert np.abs(expected - plain).max() > 5
-    observed = colorcv.steering.hints.observe(HINTS, (48, 64), (SIZE, SIZE), "bgr")
-    seen = colorcv.steering.editing.SteeredImage(colorizer, lightness)
+    observed = observe(HINTS, (48, 64), (SIZE, SIZE), "bgr")
+    seen = SteeredImage(colorizer, lightness)
     np.testing.assert_allclose(seen.chroma(observed, by_model=True), expected, atol=0.05)
 
 

@@ -113,7 +113,7 @@ def _named_layers(net: Message, has_centers: bool) -> Iterator[tuple[Message, st
             kind = layer.string("type")
             if kind not in LAYERS or LAYERS[kind].has_blobs:
                 raise ModelFormatError(f"{layer.location}: its name is used twice")
-            name = f"{name}#{number}"
+            name = f"{name}:layer{number}"
         names.add(name)
         yield layer, name
 

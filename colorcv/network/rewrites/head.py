@@ -11,7 +11,7 @@ import numpy as np
 from ..._typing import AnyArray
 from ..graph import Constant, Graph, GraphBuilder, Node
 
-__all__ = ["find_head", "head_to_gemm"]
+__all__ = ["find_features", "find_head", "head_to_gemm"]
 
 
 def head_to_gemm(graph: Graph) -> Graph:
@@ -62,6 +62,22 @@ def find_head(graph: Graph) -> list[Node] | None:
     if not (_is_1x1(first) and _is_1x1(last)) or len(first.inputs) < 3 or len(last.inputs) > 2:
         return None
     return chain
+
+
+def find_features(graph: Graph) -> str | None:
+    """Return the tensor that the last layer with weights reads, (1, C, h, w), or None."""
+    nodes = {node.name: node for node in graph.nodes}
+    name = graph.output
+    while name in nodes:
+        node = nodes[name]
+        tensors = [other for other in node.inputs if other in nodes or other in graph.inputs]
+        if len(tensors) != 1:
+            return None
+        if node.op == "Conv":
+            is_plane = tensors[0] in nodes and len(nodes[tensors[0]].shape) == 4
+            return tensors[0] if is_plane else None
+        name = tensors[0]
+    return None
 
 
 def _multiply(left: AnyArray, right: AnyArray) -> AnyArray:

@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
 
 TINY = Sizes((3, 3, 9, 3), (96, 192, 384, 768))
 LARGE = Sizes((3, 3, 27, 3), (192, 384, 768, 1536))
-SMALL = Sizes((1, 1, 2, 1), (4, 8, 12, 16), 16, 8, 2, 16, 6, 3)
+SMALL = Sizes((1, 1, 2, 1), (8, 8, 12, 16), 16, 8, 2, 16, 6, 3)
 
 
 class _ChannelNorm(nn.Module):

@@ -94,7 +94,8 @@ def sample_inputs(name: str, size: int | None = None, seed: int = 0) -> dict[str
 def build(name: str, seed: int = 0) -> nn.Module:
     """Return a network with seeded weights whose output depends on the image and fills its range.
 
-    The statistics of BatchNorm are those of one sample image; ab has a standard deviation of 25.
+    The statistics of BatchNorm are those of sample images, of which small networks, with 2x2
+    places at the coarsest scale, need several; ab has a standard deviation of 25.
     """
     torch.manual_seed(seed)
     network = NETWORKS[name].make()
@@ -106,7 +107,12 @@ def build(name: str, seed: int = 0) -> nn.Module:
                 module.momentum = None  # the statistics become those of the sample
                 nn.init.uniform_(module.weight, 0.8, 1.2)
                 nn.init.uniform_(module.bias, -0.1, 0.3)
-        inputs = [torch.from_numpy(array) for array in sample_inputs(name).values()]
+        seeds = range(16 if NETWORKS[name].size < 128 else 1)
+        samples = [sample_inputs(name, seed=seed) for seed in seeds]
+        inputs = [
+            torch.from_numpy(np.concatenate([sample[key] for sample in samples]))
+            for key in samples[0]
+        ]
         network.train()
         for _ in range(3):  # spectral norm's iteration needs a few steps
             for module in network.modules():
