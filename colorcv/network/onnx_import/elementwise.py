@@ -63,11 +63,11 @@ def _arithmetic(op: str, function: _Function) -> Callable[[Call], Result]:
     return convert
 
 
-def _logical(function: _Function) -> Callable[[Call], Result]:
+def _logical(function: _Function, count: int = 2) -> Callable[[Call], Result]:
     """Return a converter of a comparison; it is computed from constants only."""
 
     def convert(call: Call) -> Result:
-        inputs = [call.constant(index) for index in range(len(call.inputs))]
+        inputs = [call.constant(index) for index in range(count)]
         shape = broadcast_shape(call.context, *(value.shape for value in inputs))
         return call.context.fold(function, inputs, shape, np.bool_)
 
@@ -292,7 +292,7 @@ ELEMENTWISE: dict[str, Callable[[Call], Result]] = {
     "And": _logical(np.logical_and),
     "Or": _logical(np.logical_or),
     "Xor": _logical(np.logical_xor),
-    "Not": _logical(np.logical_not),
+    "Not": _logical(np.logical_not, 1),
     "Relu": unary("Relu", lambda x: np.maximum(x, 0)),
     "Sigmoid": unary("Sigmoid", _sigmoid),
     "Tanh": unary("Tanh", np.tanh),

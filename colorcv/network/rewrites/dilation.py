@@ -69,7 +69,7 @@ def _rewrite(graph: Graph, layout: _Layout) -> Graph:
     phase_name: dict[str, str] = {}  # names of the tensors that exist as phases
     dilation_of: dict[str, int] = {}  # their dilation
     zero_padded: set[str] = set()  # those of them whose zero padding is intact
-    spatial = {graph.input}  # tensors that exist as (1, C, H, W)
+    spatial = set(graph.inputs)  # tensors that exist as (1, C, H, W)
 
     def materialise(name: str) -> None:
         """Convert a tensor back from phases if it exists as phases only."""
@@ -105,7 +105,8 @@ def _rewrite(graph: Graph, layout: _Layout) -> Graph:
                 materialise(name)
             builder.nodes.append(node)
             spatial.add(node.name)
-    materialise(graph.output)
+    for name in (graph.output, *graph.more_outputs):
+        materialise(name)
     return graph.replaced(builder.nodes, builder.constants)
 
 
@@ -121,6 +122,7 @@ def _dilation(node: Node) -> int:
         and node.integers("pads") == (dilation,) * 4
     )
     height, width = node.shape[2:]
+    is_same = is_same and node.shape[0] == 1
     fits = height % dilation == 0 and width % dilation == 0
     return dilation if is_same and fits and 1 < dilation <= MAX_DILATION else 0
 

@@ -52,13 +52,16 @@ def head_to_gemm(graph: Graph) -> Graph:
 def find_head(graph: Graph) -> list[Node] | None:
     """Return the four nodes of the head, or None if the graph ends in another way."""
     consumers = graph.consumers()
-    chain = [next(node for node in graph.nodes if node.name == graph.output)]
-    while chain[0].inputs[0] != graph.input and len(chain) < 4:
-        chain.insert(0, next(node for node in graph.nodes if node.name == chain[0].inputs[0]))
+    nodes = {node.name: node for node in graph.nodes}
+    chain = [nodes[graph.output]]
+    while chain[0].inputs[0] in nodes and len(chain) < 4:
+        chain.insert(0, nodes[chain[0].inputs[0]])
     is_chain = all(len(consumers[node.name]) == 1 for node in chain[:-1])
     if [node.op for node in chain] != ["Conv", "Mul", "Softmax", "Conv"] or not is_chain:
         return None
     first, last = chain[0], chain[-1]
+    if chain[2].attributes.get("axis") != 1 or chain[1].inputs[1] not in graph.constants:
+        return None
     if not (_is_1x1(first) and _is_1x1(last)) or len(first.inputs) < 3 or len(last.inputs) > 2:
         return None
     return chain

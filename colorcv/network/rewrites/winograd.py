@@ -23,6 +23,8 @@ def transforms_for(node: Node) -> tuple[WinogradTransform, ...]:
     """Return the transforms of a layer, if any."""
     if node.op not in ("Conv", "ConvTranspose") or node.attributes["group"] != 1:
         return ()
+    if node.shape[0] != 1 or any(node.attributes.get("output_padding", ())):  # type: ignore[arg-type]
+        return ()
     settings = []
     for name in ("kernel_shape", "strides", "dilations", "pads"):
         values = set(node.integers(name))

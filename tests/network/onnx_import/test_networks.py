@@ -24,8 +24,8 @@ FILES = {
     "deoldify_stable_half": 2.55,
 }
 # Of the largest value. Seeded networks amplify rounding: two orders of the same sums differ by a
-# tenth of it.
-TOLERANCE = 3e-4
+# tenth of it, and OpenCV 4 computes 3x3 convolutions by Winograd's transform.
+TOLERANCE = 1e-3
 
 
 def inputs(name: str, size: int) -> dict[str, np.ndarray]:
