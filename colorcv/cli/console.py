@@ -54,6 +54,18 @@ class StandardOutputError(Exception):
     """Standard output cannot be written: it is closed, or its disk is full."""
 
 
+@contextmanager
+def _standard_output_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise StandardOutputError(
+            f"cannot write to standard output: {err.strerror or err}"
+        ) from err
+
+
 class LiveLine(Protocol):
     """Something drawn on the last line of the terminal, such as a progress bar."""
 
@@ -89,14 +101,14 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line on standard output; raise StandardOutputError if that fails."""
-        try:
+        with _standard_output_errors():
             self._write(sys.stdout, text)
-        except BrokenPipeError:
-            raise
-        except OSError as err:
-            raise StandardOutputError(
-                f"cannot write to standard output: {err.strerror or err}"
-            ) from err
+
+    def result_bytes(self, data: bytes) -> None:
+        """Write a file to standard output; raise StandardOutputError if that fails."""
+        with _standard_output_errors():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
     def error(self, text: str) -> None:
         """Print an error on standard error, with flags in place of keyword arguments."""

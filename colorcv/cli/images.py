@@ -180,8 +180,7 @@ class _Runner:
             is_writable = job.source is not None and _is_writable(job.source.suffix)
             suffix = job.source.suffix if job.source is not None and is_writable else ".png"
             encoded = image_io.encode_image(suffix, result, photo.metadata, software=_SOFTWARE)
-            sys.stdout.buffer.write(encoded)
-            sys.stdout.buffer.flush()
+            self._console.result_bytes(encoded)
             return ()
         with self._target_folder(job.target):
             image_io.write_image(

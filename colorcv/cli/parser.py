@@ -28,6 +28,7 @@ from .options import (
     add_video_options,
     positive_int,
 )
+from .streams import open_standard_streams
 
 __all__ = ["main", "make_parser"]
 
@@ -36,6 +37,7 @@ COMMANDS = ("image", "video", "suggest", "download", "info")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code, an `ExitCode`."""
+    open_standard_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
     console = Console()
     try:
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             argv = [*argv[1:], "--help"]
         arguments = make_parser().parse_args(argv)
         _configure_stdout()
+        if not arguments.verbose:  # errors of OpenCV are reported once, in plain words
+            os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
         console = Console(quiet=arguments.quiet, verbose=arguments.verbose)
         with interrupts_as_such(), console.show_logs():
             return int(arguments.run(arguments, console))

@@ -108,8 +108,12 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as err:  # ValueError: a null byte in the name
         raise ImageError(f"{path} cannot be read: {getattr(err, 'strerror', None) or err}") from err
     if not is_file:
-        what = "a folder" if path.is_dir() else "a device or a pipe"
-        raise ImageError(f"{path} is {what}, not an image file")
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder, not an image file")
+        raise ImageError(
+            f"{path} is a device or a pipe, not an image file; read it and pass its bytes "
+            "(in the command, - is standard input)"
+        )
     return data
 
 
