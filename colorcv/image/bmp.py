@@ -1,7 +1,7 @@
 """Windows and OS/2 bitmaps: their headers, and what OpenCV reads wrongly in them.
 
-OpenCV takes the channels of 32 bits for BGRA whatever their masks say, and does not scale samples
-of 5 and 6 bits to 255.
+OpenCV reads the masks of the channels in headers from version 4 on only, and there whole bytes; it
+does not scale samples of 5 and 6 bits to 255.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ __all__ = ["has_palette_of_os2", "has_unusual_masks", "read_bmp", "white", "with
 
 _RLE, _MASKS = (1, 2), (3, 6)  # values of biCompression
 _OS2_HEADER = 12
+_ALPHA_HEADER = 56  # the shortest with a mask of alpha
 _BGRA = (0xFF0000, 0xFF00, 0xFF)
+_BYTES = {0xFF, 0xFF00, 0xFF0000, 0xFF000000}
 _BGR_565, _BGR_555 = (0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)
 
 
@@ -50,8 +52,12 @@ def has_palette_of_os2(data: bytes) -> bool:
 def has_unusual_masks(data: bytes) -> bool:
     """Return True if the bits of the channels are not where OpenCV expects them."""
     masks = _masks(data)
-    bits = data[28:29]
-    return bool(masks) and masks not in ((_BGRA,) if bits == b"\x20" else (_BGR_565, _BGR_555))
+    if not masks:
+        return False
+    if data[28:30] == b"\x10\0":
+        return masks not in (_BGR_565, _BGR_555)
+    (header,) = struct.unpack_from("<L", data, 14)
+    return not set(masks) <= _BYTES if header >= _ALPHA_HEADER else masks != _BGRA
 
 
 def white(data: bytes) -> tuple[int, int, int] | None:

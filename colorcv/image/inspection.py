@@ -139,7 +139,9 @@ def _pillow_only(data: bytes, name: str, kind: str, numbers: tuple[int, ...]) ->
         left, top, right, bottom = numbers
         numbers = right - left + 1, bottom - top + 1
     size = (numbers[1], numbers[0]) if kind == "Photoshop" else (numbers[0], numbers[1])
-    check_raw_size(data, name, size[0] * size[1] // 8, rle=True)
+    # Whether a byte holds one pixel or eight: the depth of a PSD, the bits of a PCX.
+    is_bitmap = data[23:24] == b"\1" if kind == "Photoshop" else kind == "PCX" and data[3] == 1
+    check_raw_size(data, name, size[0] * size[1] // (8 if is_bitmap else 1), rle=True)
     return Inspection(kind, size, data=data)
 
 

@@ -1,4 +1,4 @@
-"""Small image files of every kind that OpenCV reads, and mutations of them."""
+"""Small image files of every kind that is read, and mutations of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tests.fuzz.mutate import mutate_bytes
+from tests.helpers import icc_profiles
 
 __all__ = ["bombs", "corpus", "mutate_image", "png", "seeds"]
 
@@ -46,7 +47,18 @@ def corpus(size_wh: tuple[int, int] = (71, 64)) -> tuple[bytes, ...]:
     exif[274] = 6
     icc = b"\0" * 16 + b"RGB " + b"\0" * 108
     icc = struct.pack(">L", len(icc)) + icc[4:]
+    adobe, grey_icc = icc_profiles.ADOBE_RGB, icc_profiles.DOT_GAIN
+    cmyk_icc, table_icc = icc_profiles.cmyk(), icc_profiles.rgb_table()
     for form, image, options in (
+        ("PNG", rgb, {"icc_profile": adobe}),
+        ("TIFF", rgb, {"icc_profile": adobe}),
+        ("TIFF", rgb, {"icc_profile": table_icc}),
+        ("TIFF", rgb.convert("CMYK"), {"icc_profile": cmyk_icc}),
+        ("JPEG", rgb.convert("CMYK"), {"icc_profile": cmyk_icc}),
+        ("JPEG", rgb.convert("L"), {"icc_profile": grey_icc}),
+        ("PCX", rgb, {}),
+        ("SGI", rgb, {}),
+        ("DIB", rgb.quantize(16), {}),
         ("GIF", rgb.quantize(16), {}),
         ("GIF", rgb.quantize(16), {"save_all": True, "append_images": [rgb.quantize(8)] * 2}),
         ("PNG", rgb.quantize(16), {"transparency": 3}),
@@ -64,7 +76,25 @@ def corpus(size_wh: tuple[int, int] = (71, 64)) -> tuple[bytes, ...]:
         file = BytesIO()
         image.save(file, form, **options)
         files.append(file.getvalue())
-    return tuple(files)
+    files.append(struct.pack(">4sH6xHLLHHLLLH", b"8BPS", 1, 3, *size_wh[::-1], 8, 3, 0, 0, 0, 0)
+                 + np.moveaxis(color, 2, 0).tobytes())  # fmt: skip
+    files.append(struct.pack(">4sLLBB", b"qoif", *size_wh, 3, 0)
+                 + np.insert(color.reshape(-1, 3), 0, 0xFE, axis=1).astype(np.uint8).tobytes()
+                 + bytes(7) + b"\1")  # fmt: skip
+    files.append(struct.pack(">8L", 0x59A66A95, *size_wh, 24, color.nbytes, 3, 0, 0)
+                 + color.tobytes())  # fmt: skip
+    return *files, *_heic(rgb)
+
+
+def _heic(image: Image.Image) -> list[bytes]:
+    try:
+        import pillow_heif
+
+        file = BytesIO()
+        pillow_heif.from_pillow(image).save(file, quality=60)
+    except (ImportError, RuntimeError, ValueError):  # it may lack the encoder
+        return []
+    return [file.getvalue()]
 
 
 @cache

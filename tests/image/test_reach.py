@@ -21,6 +21,7 @@ from colorcv.image.decoding import decode_image
 from colorcv.image.limits import TooManyPixelsError
 from colorcv.image.metadata import exif_orientation
 from colorcv.image.opencv import UnsupportedKindError
+from tests.helpers import icc_profiles
 from tests.image.test_profiles import lightness, photo, saved
 from tests.image.test_tiff_layout import tiff
 
@@ -87,6 +88,7 @@ def bmp(bits: int, masks: tuple[int, ...] = (), header: int = 40) -> bytes:
     info = struct.pack("<LllHHLLllLL", header, WIDTH, HEIGHT, 1, bits, compression, len(rows),
                        0, 0, 0, 0)  # fmt: skip
     info += b"".join(struct.pack("<L", mask) for mask in masks)
+    info += bytes(max(0, header - len(info)))  # version 4: no alpha, no colour space
     return (
         b"BM"
         + struct.pack("<LHHL", 14 + len(info) + len(rows), 0, 0, 14 + len(info))
@@ -131,6 +133,7 @@ def jp2_of_12_bits() -> bytes:
 BY_OPENCV: dict[str, Callable[[], bytes]] = {
     "BMP of 15 bits": lambda: bmp(16),
     "BMP of 16 bits": lambda: bmp(16, (0xF800, 0x7E0, 0x1F)),
+    "BMP with masks, version 4": lambda: bmp(32, (0xFF000000, 0xFF0000, 0xFF00), 108),
     "BMP that forgets its palette": palette_bmp,
     "DIB": lambda: saved(photo(), "DIB"),
     "DIB with a palette": lambda: saved(photo().quantize(64), "DIB"),
@@ -145,6 +148,7 @@ BY_OPENCV: dict[str, Callable[[], bytes]] = {
 }
 BY_PILLOW: dict[str, Callable[[], bytes]] = {
     "BMP with masks": lambda: bmp(32, (0xFF000000, 0xFF0000, 0xFF00)),
+    "BMP with masks and 52 bytes": lambda: bmp(32, (0xFF000000, 0xFF00, 0xFF), 52),
     "GIF": gif,
     "PCX": lambda: saved(photo(), "PCX"),
     "Photoshop": psd,
@@ -225,6 +229,34 @@ def test_size_is_checked_before_pillow_decodes(name: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(cv2, "imdecode", fail)
     with pytest.raises(TooManyPixelsError, match="photo has 128x96 pixels"):
         decode_image(data, "photo", max_pixels=WIDTH * HEIGHT - 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pillow_reads_upright_with_alpha_and_profile(orientation: int) -> None:
+    """A kind that only Pillow reads, LZMA, and the same pixels as a PNG."""
+    rgba = np.dstack((RGB, GREY[::-1]))
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"icc_profile": icc_profiles.ADOBE_RGB, "exif": exif}
+    data = saved(Image.fromarray(rgba), "TIFF", compression="lzma", **options)
+    assert data.count(b"\xfd7zXZ\0") >= 1
+    read = decode_image(data, "it")
+    same = decode_image(saved(Image.fromarray(rgba), "PNG", **options), "it")
+    np.testing.assert_array_equal(read.pixels, same.pixels)
+    assert read.pixels.shape[2] == 4
+    assert read.metadata.icc == same.metadata.icc
+
+
+def test_sizes_that_the_bytes_cannot_hold() -> None:
+    for data, place, number in (
+        (psd(), 18, 90_000_000), (qoi(), 4, 90_000_000),
+        (saved(photo(), "PCX"), 9, 255), (saved(photo(), "SGI"), 6, 65_000),
+    ):  # fmt: skip
+        changed = bytearray(data[:1000])
+        width = bytes([number]) if number < 256 else number.to_bytes(4, "big").lstrip(b"\0")
+        changed[place + (len(width) == 3) : place + (len(width) == 3) + len(width)] = width
+        with pytest.raises(ImageError, match="truncated or damaged: its header asks for"):
+            decode_image(bytes(changed), "it", max_pixels=1 << 40)
 
 
 @pytest.mark.parametrize("name", sorted(BY_PILLOW))
@@ -327,8 +359,6 @@ def test_heic_is_turned_upright_once(orientation: int) -> None:
 
 
 def test_heic_with_alpha_and_profile() -> None:
-    from tests.helpers import icc_profiles
-
     rgba = np.dstack((RGB, GREY[::-1]))
     read = decode_image(heic(rgba, "RGBA"), "it").pixels
     assert np.abs(read[..., [2, 1, 0, 3]].astype(int) - rgba).max() <= 8
