@@ -94,7 +94,7 @@ LAYERS = {
     "colorcv.network.onnx_import": (
         {"__init__"},
         {"importer"},
-        {"operators", "fusions"},
+        {"operators", "features", "fusions"},
         {"convolution", "matrix", "normalization"},
         {"layout"},
         {"elementwise", "constants", "resampling"},

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ..._typing import AnyArray
 from ..graph import Constant, Shape
 from .context import Context, Tensor, Value
@@ -175,10 +173,6 @@ class Call:
     def ignore(self, *names: str) -> None:
         """Accept attributes that do not change the result."""
         self._used.update(names)
-
-    def fill(self, shape: Shape, value: float) -> Constant:
-        """Return a constant of one repeated value."""
-        return Constant(shape, lambda: np.full(shape, value, np.float32))
 
     def _attribute(self, name: str, default: object) -> object:
         self._used.add(name)

@@ -64,6 +64,7 @@ class Context(GraphBuilder):
         self.values: dict[str, Value] = {}
         self._folded_left = 2 * file_size + _MAX_FOLDED
         self._total = 0
+        self._made: dict[str, Node] = {}
         self._effort: dict[int, int] = {}  # id of a lazy constant -> bytes computed to load it
         self._names: dict[tuple[int, Shape], tuple[Constant, str]] = {}
         self._kept: list[Constant] = []
@@ -86,7 +87,18 @@ class Context(GraphBuilder):
         names = ["" if value is None else self.name_of(value) for value in inputs]
         name = f"{self.prefix}:{len(self.nodes)}"
         self.nodes.append(Node(op, name, tuple(names), shape, attributes))
+        self._made[name] = self.nodes[-1]
         return Tensor(name, shape)
+
+    def source(self, name: str, op: str = "") -> Node | None:
+        """Return the node that makes a tensor, if it has the operator `op`.
+
+        With an empty `op`, any node; Reshapes between are passed over.
+        """
+        node = self._made.get(name)
+        while node is not None and node.op == "Reshape" != op:
+            node = self._made.get(node.inputs[0])
+        return node if node is not None and op in ("", node.op) else None
 
     def name_of(self, value: Value) -> str:
         """Return the name of a tensor, or of a constant that is added to the graph."""
@@ -102,6 +114,16 @@ class Context(GraphBuilder):
             self._names[key] = value, name
             self._names[id(value), value.shape] = value, name
         return self._names[key][1]
+
+    def base(self, name: str) -> str:
+        """Return the tensor that a tensor is a Reshape of, or its own name."""
+        while name in self._made and self._made[name].op == "Reshape":
+            name = self._made[name].inputs[0]
+        return name
+
+    def repeated(self, shape: Shape, value: float) -> Constant:
+        """Return a constant of one repeated value."""
+        return Constant(shape, lambda: np.full(shape, value, np.float32))
 
     def integers_constant(self, values: Sequence[int]) -> Constant:
         """Return a one-dimensional int64 constant."""

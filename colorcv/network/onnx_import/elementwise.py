@@ -96,6 +96,54 @@ def _divide(left: AnyArray, right: AnyArray) -> AnyArray:
     return np.asarray(left / right)
 
 
+def _div(call: Call) -> Result:
+    left, right = call.value(0), call.value(1)
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        normalized = _layer_norm(call.context, left, right)
+        if normalized is not None:
+            return normalized
+    return _arithmetic("Div", _divide)(call)
+
+
+def _layer_norm(context: Context, difference: Tensor, deviation: Tensor) -> Tensor | None:
+    """Return (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon) as LayerNormalization.
+
+    Up to opset 16, exporters write it in these parts. None if it is something else.
+    """
+    root = context.source(deviation.name, "Sqrt")
+    total = root and context.source(root.inputs[0], "Add")
+    variance = total and context.source(total.inputs[0], "GlobalAveragePool")
+    square = variance and context.source(variance.inputs[0], "Mul")
+    center = context.source(difference.name, "Sub")
+    mean = center and context.source(center.inputs[1], "GlobalAveragePool")
+    if not (total and variance and square and center and mean):
+        return None
+    count = difference.shape[-1]
+    same_input = context.base(mean.inputs[0]) == context.base(center.inputs[0])
+    epsilon = context.constants.get(total.inputs[1])
+    if (
+        square.inputs != (difference.name, difference.name)
+        or center.name != difference.name
+        or not same_input
+        or epsilon is None
+        or any(side != 1 for side in epsilon.shape)
+        or deviation.shape != (*difference.shape[:-1], 1)
+        or not variance_of(context, variance.inputs[0], count)
+        or not variance_of(context, mean.inputs[0], count)
+    ):
+        return None
+    value = Tensor(center.inputs[0], difference.shape)
+    scale = [context.repeated((count,), number) for number in (1.0, 0.0)]
+    number = float(epsilon.array().reshape(()))
+    return context.emit("LayerNormalization", [value, *scale], value.shape, axis=-1, epsilon=number)
+
+
+def variance_of(context: Context, plane: str, count: int) -> bool:
+    """Return True if a pooled plane holds rows of `count` values, in their order in memory."""
+    node = context.source(plane, "Reshape")
+    return node is not None and node.shape[2:] == (count, 1)
+
+
 def _modulo(call: Call) -> Result:
     function = np.fmod if call.integer("fmod", 0) else np.mod
     left, right = call.constant(0), call.constant(1)
@@ -278,7 +326,7 @@ ELEMENTWISE: dict[str, Callable[[Call], Result]] = {
     "Add": _arithmetic("Add", np.add),
     "Sub": _arithmetic("Sub", np.subtract),
     "Mul": _arithmetic("Mul", np.multiply),
-    "Div": _arithmetic("Div", _divide),
+    "Div": _div,
     "Pow": _pow,
     "Mod": _modulo,
     "Max": _variadic("Max", np.maximum),

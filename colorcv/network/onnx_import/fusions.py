@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..._typing import AnyArray
 from ..graph import Constant, Graph, Node, constant
 
-__all__ = ["fuse_bias", "fuse_gelu", "separate"]
+__all__ = ["fuse_bias", "fuse_gelu", "fuse_scale", "separate"]
 
 # (operator, operators before it that OpenCV would fuse it with)
 _SEPARATED = {
@@ -126,6 +127,46 @@ def fuse_bias(graph: Graph) -> Graph:
         if node.name not in renamed
     ]
     return graph.replaced(result, constants)
+
+
+def fuse_scale(graph: Graph) -> Graph:
+    """Move a scale and offset for each of the last axis into the LayerNormalization before."""
+    nodes = {node.name: node for node in graph.nodes}
+    consumers = graph.consumers()
+    outside = {graph.output, *graph.more_outputs}
+    constants: dict[str, Constant] = {}
+    changed: dict[str, Node] = {}
+    renamed: dict[str, str] = {}
+    for node in graph.nodes:
+        source = nodes.get(renamed.get(node.inputs[0], node.inputs[0]))
+        if node.op not in ("Mul", "Add") or source is None or node.name in outside:
+            continue
+        norm = changed.get(source.name, source)
+        values = graph.constants.get(node.inputs[1])
+        alone = len(consumers[node.inputs[0]]) == 1 and node.inputs[0] not in outside
+        if norm.op != "LayerNormalization" or values is None or not alone:
+            continue
+        width = norm.shape[-1]
+        is_row = values.shape[-1:] == (width,) and all(side == 1 for side in values.shape[:-1])
+        scale, offset = (_load(graph, constants, name) for name in norm.inputs[1:])
+        row = values.array().reshape(-1) if is_row else None
+        if row is None or node.shape != norm.shape:
+            continue
+        made = (scale * row, offset * row) if node.op == "Mul" else (scale, offset + row)
+        names = tuple(f"{node.name}:{suffix}" for suffix in ("scale", "offset"))
+        constants.update({name: constant(array) for name, array in zip(names, made, strict=True)})
+        changed[norm.name] = replace(norm, inputs=(norm.inputs[0], *names))
+        renamed[node.name] = norm.name
+    result = [
+        _with_inputs(changed.get(node.name, node), renamed)
+        for node in graph.nodes
+        if node.name not in renamed
+    ]
+    return graph.replaced(result, constants)
+
+
+def _load(graph: Graph, added: Mapping[str, Constant], name: str) -> AnyArray:
+    return (added[name] if name in added else graph.constants[name]).array()
 
 
 def separate(graph: Graph) -> Graph:

@@ -16,7 +16,8 @@ from .. import onnx
 from ..graph import Graph, Node, Shape
 from .call import Call
 from .context import Context, Tensor
-from .fusions import fuse_bias, fuse_gelu, separate
+from .features import find_features
+from .fusions import fuse_bias, fuse_gelu, fuse_scale, separate
 from .model import Model, NodeSpec, TensorInfo, read
 from .operators import OPERATORS, QUANTIZED
 
@@ -260,7 +261,8 @@ def _finish(context: Context, model: Model, inputs: dict[str, Shape]) -> Importe
         more_inputs=tuple(more),
         more_outputs=tuple(more_outputs),
     )
-    graph = separate(fuse_bias(fuse_gelu(graph)))
+    graph = separate(fuse_scale(fuse_bias(fuse_gelu(graph))))
+    graph = replace(graph, features=find_features(graph))
     return ImportedNetwork(graph, inputs, outputs)
 
 

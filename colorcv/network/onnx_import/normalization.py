@@ -30,13 +30,10 @@ def _batch_normalization(call: Call) -> Result:
 
 def normalized(context: Context, value: Tensor, epsilon: float) -> Tensor:
     """Return a value with mean 0 and variance 1 along the last of its axes."""
-    one = _full_scale(context, value.shape[-1])
-    return context.emit("LayerNormalization", [value, *one], value.shape, axis=-1, epsilon=epsilon)
-
-
-def _full_scale(context: Context, count: int) -> tuple[Constant, Constant]:
-    ones, zeros = np.ones(count, np.float32), np.zeros(count, np.float32)
-    return Constant((count,), lambda: ones), Constant((count,), lambda: zeros)
+    scale = [context.repeated(value.shape[-1:], number) for number in (1.0, 0.0)]
+    return context.emit(
+        "LayerNormalization", [value, *scale], value.shape, axis=-1, epsilon=epsilon
+    )
 
 
 def _layer_normalization(call: Call) -> Result:
@@ -49,7 +46,7 @@ def _layer_normalization(call: Call) -> Result:
     tail = value.shape[axis:]
     count = math.prod(tail)
     scale = call.weights(1, tail)
-    bias = call.weights(2, tail) if call.optional(2) else _full_scale(context, count)[1]
+    bias = call.weights(2, tail) if call.optional(2) else context.repeated((count,), 0.0)
     flat = context.reshaped(value, (*value.shape[:axis], count))
     inputs = [flat, context.reshaped(scale, (count,)), context.reshaped(bias, (count,))]
     made = context.emit("LayerNormalization", inputs, flat.shape, axis=-1, epsilon=epsilon)

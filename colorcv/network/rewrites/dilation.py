@@ -105,7 +105,7 @@ def _rewrite(graph: Graph, layout: _Layout) -> Graph:
                 materialise(name)
             builder.nodes.append(node)
             spatial.add(node.name)
-    for name in (graph.output, *graph.more_outputs):
+    for name in (graph.output, *graph.more_outputs, graph.features or ""):
         materialise(name)
     return graph.replaced(builder.nodes, builder.constants)
 

@@ -71,6 +71,26 @@ def test_network(name: str) -> None:
     np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        pytest.param("eccv16", (1, 4, 16, 16), id="before the 313 bins, not their softmax"),
+        pytest.param("ddcolor", (1, 9, 64, 64), id="before the last convolution"),
+    ],
+)
+def test_features_feed_the_last_layer(name: str, shape: tuple[int, ...]) -> None:
+    network = import_onnx(FOLDER / f"{name}.onnx")
+    assert network.features is not None
+    assert network.graph.shape(network.features) == shape
+
+
+def test_layer_normalization_is_found_in_its_parts() -> None:
+    operators = [node.op for node in import_onnx(FOLDER / "ddcolor.onnx").graph.nodes]
+    assert operators.count("LayerNormalization") == 15
+    assert operators.count("Gelu") > 0
+    assert "Erf" not in operators
+
+
 def test_open_sides_take_any_size() -> None:
     given = inputs("siggraph17", 96)
     path = FOLDER / "siggraph17.onnx"
