@@ -34,7 +34,7 @@ _TINY = 1e-6  # avoids division by zero
 _SLOPE_STEPS = 2048  # steps of L* in a table of slopes
 # Pixels of a strip. OpenCV splits whole planes between threads that wait for one another; strips
 # that fit a core's cache take half the processor time.
-_STRIP_PIXELS = 1 << 15
+_STRIP_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True)
