@@ -214,3 +214,26 @@ class TestDiscontinuityCorrector:
 
     def test_subtitles_follow(self) -> None:
         assert self.run([(0, 50.0), (0, 0.0), (2, 0.2), (0, 0.5)]) == [50.0, 50.5, 50.7, 51.0]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize("part", [{}, {"start": 1.0, "end": 1.59}])
+def test_b_frames_in_avi_are_neither_early_nor_late(
+    tmp_path: Path, color: Callable[..., VideoResult], codec: str, part: dict[str, float]
+) -> None:
+    """AVI stores no times of presentation, and FFmpeg's guesses are a frame or more off."""
+    levels = [30 + 4 * index for index in range(50)]
+    luma = [np.full((64, 96), level, np.uint8) for level in levels]
+    quality = {"crf": "5"} if codec == "libx264" else {"b": "4000000", "qmax": "2"}
+    options = {"bf": "2", "g": "12", **quality}
+    make_clip(
+        tmp_path / "a.avi", rate=25, luma=luma, codec=codec, audio=["pcm_s16le"], options=options
+    )
+    result = color("a.avi", "out.mkv", **part)
+    found = contents(result.path)
+    first, count = (25, 15) if part else (0, 50)
+    shown = [np.argmin([abs(plane.mean() - level) for level in levels]) for plane in found.luma]
+    assert shown == list(range(first, first + count))
+    moments = [float(time) for time in found.video_times]
+    assert moments == pytest.approx([index / 25 for index in range(count)], abs=0.002)
+    assert float(found.audio[0][0][0]) == pytest.approx(0, abs=0.05)

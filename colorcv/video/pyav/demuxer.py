@@ -21,6 +21,9 @@ __all__ = ["Demuxer", "open_input", "select_video"]
 _METADATA_ERRORS: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 )
+# Containers that store packets without times of presentation; FFmpeg's guesses are not in order.
+_NO_PTS = {"avi"}
+_MAX_REORDERED = 16  # frames by which decoding may be ahead of presentation (H.264, HEVC)
 # Longest time in seconds before `start` at which a subtitle still shown at `start` may begin.
 _MAX_SUBTITLE_S = 30
 
@@ -90,6 +93,11 @@ class Demuxer:
         Seconds that are subtracted from every time stamp.
     stop_s : Fraction
         End of the last packet read so far, of any stream.
+    has_pts : bool
+        False if the container stores no times of presentation, and `packet.pts` is a guess; then a
+        decoded frame is shown at `frame.dts` less `delay`.
+    delay : int
+        Ticks by which B frames delay the first frame; 0 if `has_pts`.
     notes : list of str
     damaged : int
 
@@ -134,6 +142,9 @@ class Demuxer:
         self.time_base = Fraction(self.stream.time_base or 1 / self.rate)
 
     def _set_clock(self, options: VideoOptions) -> None:
+        self.has_pts = self.container.format.name not in _NO_PTS
+        self._reorder_s = 0 if self.has_pts else _MAX_REORDERED / self.rate
+        self.delay = 0 if self.has_pts else _decoding_delay(self.path, self.rate * self.time_base)
         is_discontinuous = bool(self.container.format.flags & av.format.Flags.ts_discont.value)
         self._corrector = DiscontinuityCorrector(may_jump_ahead=is_discontinuous)
         self.start_s = Fraction(self.container.start_time or 0, av.time_base)
@@ -146,7 +157,7 @@ class Demuxer:
         self._end_s = None if options.end is None else self.start_s + Fraction(options.end)
         # Seeking fails where time stamps jump, so such files are read from their start.
         if start and not is_discontinuous:
-            seek_s = self.offset_s - (_MAX_SUBTITLE_S if self.subtitles else 0)
+            seek_s = self.offset_s - (_MAX_SUBTITLE_S if self.subtitles else 0) - self._reorder_s
             self.container.seek(int(max(self.start_s, seek_s) * av.time_base))
 
     @property
@@ -174,7 +185,10 @@ class Demuxer:
                 stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None:
                 time_s = stamp * packet.time_base
-                if self._end_s is not None and time_s >= self._end_s:
+                end_s = self._end_s
+                if end_s is not None and is_video:
+                    end_s += self._reorder_s
+                if end_s is not None and time_s >= end_s:
                     active_streams.discard(packet.stream.index)
                     if not active_streams:
                         yield None  # flushes the decoder
@@ -213,8 +227,9 @@ class Demuxer:
                 continue
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.is_keyframe and stamp is not None:
-                shown_s = (packet.pts if packet.pts is not None else stamp) * packet.time_base
-                if shown_s <= begin_s:
+                has_pts = self.has_pts and packet.pts is not None
+                shown_s = (packet.pts if has_pts else stamp) * packet.time_base
+                if shown_s <= begin_s - self._reorder_s:
                     pending.clear()
             pending.append(packet)
             if not packet.size or (stamp is not None and stamp * packet.time_base >= begin_s):
@@ -240,3 +255,24 @@ class Demuxer:
     def close(self) -> None:
         """Close the file."""
         self.container.close()
+
+
+def _decoding_delay(path: Path, frames_per_tick: Fraction) -> int:
+    """Return the ticks between the first packet of a file and the first frame that is decoded.
+
+    Frames leave the decoder in the order of presentation, with the decoding time of the packet that
+    completed them. The first frame belongs to the first packet.
+    """
+    key_dts = None
+    with open_input(path) as container:
+        stream, _ = select_video(path, container)
+        try:
+            for packet in container.demux(stream):
+                if packet.is_keyframe and key_dts is None:
+                    key_dts = packet.dts
+                for frame in stream.decode(packet):
+                    delay = 0 if key_dts is None or frame.dts is None else frame.dts - key_dts
+                    return delay if 0 < delay * frames_per_tick <= _MAX_REORDERED else 0
+        except av.error.FFmpegError:
+            pass  # the damage is reported where the file is read
+    return 0

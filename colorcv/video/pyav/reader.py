@@ -269,6 +269,8 @@ class PyAVReader:
             return []
         for frame in frames:
             frame.time_base = self.time_base  # PyAV leaves it unset when it flushes
+            if not self.demuxer.has_pts:
+                frame.pts = None if frame.dts is None else frame.dts - self.demuxer.delay
             if frame.pts is None:
                 frame.pts = self._next_pts
             self._next_pts = frame.pts + max(1, round(1 / (self.rate * self.time_base)))
