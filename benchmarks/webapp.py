@@ -179,6 +179,15 @@ def memory_mb(pid: int, field: str) -> float:
     return int(found[1]) / 1e3 if found else float("nan")
 
 
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU time of a process; NaN where the system does not tell."""
+    status = Path(f"/proc/{pid}/stat")
+    if not status.exists():
+        return float("nan")
+    fields = status.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> int:
     """Print the figures; the exit code is 1 if a visitor met an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -211,10 +220,12 @@ def main() -> int:
         with ThreadPoolExecutor(options.clients) as pool:
             list(pool.map(visit, visitors))
         kept = requests.get(f"{address}/health", timeout=TIMEOUT_S).json()["photos"]
+        seconds = cpu_s(pid)
         peak, after = memory_mb(pid, "VmHWM"), memory_mb(pid, "VmRSS")
     done = len(times["download"])
     print(f"{done} of {options.uploads} photos done by {options.clients} clients in "
-          f"{time.monotonic() - start:.0f} s, {sum(errors.values())} errors, "
+          f"{time.monotonic() - start:.0f} s ({seconds:.0f} s of CPU), "
+          f"{sum(errors.values())} errors, "
           f"{sum(visitor.busy for visitor in visitors)} answers 503\n"
           f"memory: {before:.0f} MB before, {peak:.0f} MB at the peak, {after:.0f} MB after, "
           f"{kept} photos kept\n{machine()}, OpenCV {cv2.__version__}\n")  # fmt: skip

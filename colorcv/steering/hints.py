@@ -58,10 +58,17 @@ class Hint:
         for name in ("x", "y", "radius"):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float, np.integer, np.floating))
-            if not is_number or isinstance(value, bool) or not math.isfinite(value):
+            if not is_number or isinstance(value, bool) or not _is_finite(value):
                 raise OptionError(f"a hint's {name} must be a finite number, got {value!r}")
         if self.radius < 0:
             raise OptionError(f"a hint's radius must be 0 or more, got {self.radius!r}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer above the largest float
+        return False
 
 
 Hints: TypeAlias = Union["Sequence[Hint]", AnyArray, StrPath]
@@ -147,7 +154,8 @@ def _observe_hint(
         (height, width), (grid_height, grid_width) = shape_hw, grid_hw
         middle_y = (np.arange(grid_height) + 0.5) * (height / grid_height) - 0.5 - hint.y
         middle_x = (np.arange(grid_width) + 0.5) * (width / grid_width) - 0.5 - hint.x
-        inside = middle_y[:, np.newaxis] ** 2 + middle_x**2 <= hint.radius**2
+        radius = min(hint.radius, height + width)  # the square of 1e200 is out of range
+        inside = middle_y[:, np.newaxis] ** 2 + middle_x**2 <= radius**2
         inside[row, column] = True
         rows, columns = np.nonzero(inside)
     ab = ab_from_bgr(np.array([parse_color(hint.color, order=order)], np.float32))

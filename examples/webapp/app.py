@@ -37,6 +37,9 @@ import colorcv  # noqa: E402
 MAX_WAITING = 8  # photos in the queue
 MAX_HINTS = 3000  # points of strokes; the library thins them to some 300
 MAX_DOWNLOADS = 2  # at full size at the same time: each takes some 10 bytes a pixel
+# At the same time: each takes up to 100 MB; of eight at once, none ends before the others.
+MAX_EDITS = 2
+MAX_WAIT_S = 20  # for one of these
 MAX_BODY = MAX_MB * 1_000_000 + 10_000  # the photo and its form
 # Bounds on slow visitors. A connection without traffic for 20 seconds is closed; until then it
 # holds one of 1000 places, where waitress' default of 100 locks everybody out.
@@ -68,6 +71,7 @@ waiting: list[Session] = []  # the next first
 lock = threading.Lock()  # of `waiting` and `colorizers`
 colorizers: dict[str, colorcv.Colorizer] = {}
 downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
+edits = threading.BoundedSemaphore(MAX_EDITS)
 
 
 def models() -> list[str]:
@@ -103,6 +107,11 @@ def explain(err: colorcv.ImageError, session: Session) -> str:
     return "not an image that can be read here, or damaged"
 
 
+def explain_hint(err: colorcv.ColorcvError) -> str:
+    """Return the error of the library, which quotes what the visitor sent."""
+    return str(err) if len(str(err)) < 300 else f"{str(err)[:200]} ..."
+
+
 def enqueue(session: Session, model: str) -> None:
     with lock:
         if len(waiting) >= MAX_WAITING:
@@ -128,9 +137,22 @@ def requested_saturation() -> float:
 
 def find(key: str, *, state: str | None = None) -> Session:
     session = sessions.get(key)
-    if session is None or (state and session.state != state):
+    if session is None:
         abort(404, "this photo is not here any more; please send it again")
+    if state and session.state != state:
+        abort(409, session.error or "this photo is being coloured; try again in a moment")
     return session
+
+
+@contextlib.contextmanager
+def one_of(places: threading.Semaphore):
+    """Hold one of the places for work of a kind; answer 503 if none gets free in time."""
+    if not places.acquire(timeout=MAX_WAIT_S):
+        abort(503, "many visitors are at work; try again in a minute")
+    try:
+        yield
+    finally:
+        places.release()
 
 
 @app.before_request
@@ -187,9 +209,10 @@ def suggest_colors(key: str):
     session = find(key, state="done")
     try:
         x, y = (request.args.get(name, -1.0, type=float) for name in "xy")
-        found = session.suggest(x, y)
+        with one_of(edits):
+            found = session.suggest(x, y)
     except colorcv.ColorcvError as err:
-        abort(400, str(err))
+        abort(400, explain_hint(err))
     sessions.trim()
     return jsonify([{"color": s.color, "probability": round(s.probability, 3)} for s in found])
 
@@ -198,7 +221,10 @@ def suggest_colors(key: str):
 def set_hints(key: str):
     """Replace all hints: the page keeps the list, for undo and redo."""
     session = find(key, state="done")
-    given = request.get_json(silent=True)
+    try:
+        given = request.get_json(silent=True)
+    except RecursionError:  # lists in lists in lists
+        given = None
     given = given.get("hints") if isinstance(given, dict) else None
     if not isinstance(given, list) or len(given) > MAX_HINTS:
         abort(400, f"expected a list of at most {MAX_HINTS} hints")
@@ -207,11 +233,12 @@ def set_hints(key: str):
             colorcv.Hint(hint["x"], hint["y"], str(hint["color"]), hint.get("radius", 0))
             for hint in given
         ]
-        session.edit(hints=hints)
+        with one_of(edits):
+            session.edit(hints=hints)
     except (AttributeError, KeyError, TypeError):
         abort(400, "a hint has x, y, color and perhaps radius")
     except colorcv.ColorcvError as err:
-        abort(400, str(err))
+        abort(400, explain_hint(err))
     sessions.trim()
     return "", 204
 
@@ -221,7 +248,8 @@ def set_reference(key: str):
     """Set the reference to another photo, or to none if the form has no file."""
     session, upload = find(key, state="done"), request.files.get("photo")
     try:
-        session.edit(reference=upload.read() if upload else b"")
+        with one_of(edits):
+            session.edit(reference=upload.read() if upload else b"")
     except colorcv.ImageError as err:
         grey = "it is grey, so that it has no colours to take" if "grey" in str(err) else ""
         abort(400, f"{upload.filename}: {grey or 'not an image that can be read here'}")
@@ -250,12 +278,8 @@ def show_after(key: str):
 @app.get("/photos/<key>/result.<any(jpg, png):suffix>")
 def download(key: str, suffix: str):
     session, saturation = find(key, state="done"), requested_saturation()
-    if not downloads.acquire(timeout=20):
-        abort(503, "many photos are being downloaded; try again in a minute")
-    try:
+    with one_of(downloads):
         result = session.render(suffix, saturation, deep=request.args.get("depth") == "16")
-    finally:
-        downloads.release()
     # The visitor's own name, without folders and control characters; Werkzeug quotes the rest.
     name = PurePosixPath(session.name.replace("\\", "/")).stem
     name = "".join(char for char in name if char.isprintable())[:100] or "photo"

@@ -98,7 +98,7 @@ class Session:
                 self.reference, self.colors = reference, None
             try:
                 self._steer()
-            except colorcv.ColorcvError:
+            except Exception:
                 self.hints, self.reference, self.colors = before
                 raise
 

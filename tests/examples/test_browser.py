@@ -294,7 +294,9 @@ def test_a_slow_photo_blocks_neither_the_page_nor_its_turn(app: ModuleType) -> N
     assert client.get("/health").json["waiting"] == app.MAX_WAITING
     state = client.get(f"/photos/{ids[3]}").json
     assert state == {"state": "waiting", "ahead": 3, "error": "", "width": 0, "height": 0}
-    assert client.get(f"/photos/{ids[3]}/before.jpg").status_code == 404
+    early = client.get(f"/photos/{ids[3]}/before.jpg")
+    assert early.status_code == 409
+    assert "being coloured" in early.json["error"]
     resume.set()
     app.queue.shutdown(wait=True)
     assert all(client.get(f"/photos/{key}").json["state"] == "done" for key in ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -270,18 +271,37 @@ def test_wrong_hints_and_references_are_refused_and_change_nothing(
         [point | {"x": 99999}],
         [point | {"x": "1"}],
         [point | {"radius": -1}],
+        [point | {"x": 10**400}],
+        [point | {"color": "x" * 100_000}],
         [point] * (app.MAX_HINTS + 1),
     ):
         response = client.post(f"{address}/hints", json={"hints": hints})
         assert response.status_code == 400, hints
-        assert response.json["error"]
+        assert 0 < len(response.json["error"]) < 400
+    deep = client.post(f"{address}/hints", data="[" * 100_000, content_type="application/json")
+    assert deep.status_code == 400
     response = client.post(f"{address}/reference", data={"photo": (PHOTO.open("rb"), "grey.jpg")})
     assert response.status_code == 400
     assert "grey" in response.json["error"]
     assert client.get(f"{address}/suggestions?x=-1&y=0").status_code == 400
     assert client.get(f"{address}/result.png?saturation=1").data == before
+    everywhere = client.post(f"{address}/hints", json={"hints": [point | {"radius": 1e308}]})
+    assert everywhere.status_code == 204
     assert client.post(f"{address}/hints", json={"hints": [point]}).status_code == 204
     assert client.get(f"{address}/result.png?saturation=1").data != before
+
+
+def test_edits_wait_for_each_other(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = upload_done(app)
+    client = app.app.test_client()
+    monkeypatch.setattr(app, "MAX_WAIT_S", 0.01)
+    with contextlib.ExitStack() as others:
+        for _ in range(app.MAX_EDITS):
+            others.enter_context(app.one_of(app.edits))
+        busy = client.post(f"{address}/hints", json={"hints": []})
+        assert busy.status_code == 503  # which the page repeats
+        assert "try again" in busy.json["error"]
+    assert client.post(f"{address}/hints", json={"hints": []}).status_code == 204
 
 
 @pytest.mark.parametrize("width", [320, 1280])

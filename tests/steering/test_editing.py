@@ -203,6 +203,19 @@ def test_a_radius_covers_a_disc() -> None:
     assert len(observe([Hint(50, 40, "red", radius=0.1)], (100, 100), (50, 50), "bgr").cells) == 1
 
 
+@pytest.mark.parametrize("radius", [200, 1e200, 1e308])
+def test_a_radius_larger_than_the_image_covers_it(radius: float) -> None:
+    """The square of the last two is out of a float's range."""
+    observed = observe([Hint(50, 40, "red", radius=radius)], (100, 100), (50, 50), "bgr")
+    assert len(observed.cells) == 50 * 50
+
+
+@pytest.mark.parametrize("name", ["x", "y", "radius"])
+def test_an_integer_above_all_floats_is_not_finite(name: str) -> None:
+    with pytest.raises(colorcv.OptionError, match=f"{name} must be a finite number, got 1000"):
+        Hint(**{"x": 1, "y": 2, "color": "red", name: 10**400})
+
+
 def test_a_reference_gives_its_colours_to_its_kind(lite: colorcv.Colorizer, shared: Path) -> None:
     photo = cv2.imread(str(shared / "photos" / "color" / "coffee.png"))
     left, right = photo[:, :300], photo[:, 300:]
