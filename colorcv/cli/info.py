@@ -47,6 +47,8 @@ def collect_info(*, verify: bool = False) -> dict[str, Any]:
         "numpy": np.__version__,
         "auto": {"device": auto.device, "reason": auto.device_reason},
         "pyav": _installed("av"),
+        "pillow": _installed("pillow"),
+        "pillow_heif": _installed("pillow-heif"),
         "devices": [
             {"name": found.name, "available": found.available, "reason": found.reason}
             for found in devices()
@@ -150,6 +152,8 @@ def format_info(info: dict[str, Any]) -> str:
         f"OpenCV  {opencv['version']}, {opencv['engine']}, {opencv['threads']} threads"
         f" on {opencv['cpus']} processors",
         f"PyAV    {info['pyav'] or 'not installed (pip install av); videos use OpenCV alone'}",
+        f"Pillow  {info['pillow'] or 'not installed (pip install pillow); see docs/files.rst'}",
+        f"HEIC    {info['pillow_heif'] or 'not read (pip install pillow-heif)'}",
         "",
         f"--device auto is {info['auto']['device']}: {info['auto']['reason']}",
     ]

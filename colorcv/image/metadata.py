@@ -158,18 +158,21 @@ def _first_ifd(block: bytes | bytearray) -> tuple[str, list[tuple[int, int, int]
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the content of each JPEG segment before the pixels."""
-    pos = 2
-    while pos + 4 <= len(data) and data[pos] == 0xFF:
+    """Yield marker, start and end of the content of each JPEG segment before the pixels.
+
+    Bytes between segments are passed over, as libjpeg does.
+    """
+    pos = data.find(b"\xff", 2)
+    while 0 <= pos <= len(data) - 4:
         marker = data[pos + 1]
-        if marker == 0xFF:
-            pos += 1
+        if marker in (0, 0xFF):
+            pos = data.find(b"\xff", pos + 1)
             continue
         end = pos + 2 + int.from_bytes(data[pos + 2 : pos + 4], "big")
         if marker == 0xDA or end > len(data) or end < pos + 4:
             return
         yield marker, pos + 4, end
-        pos = end
+        pos = data.find(b"\xff", end)
 
 
 def _read_jpeg(data: bytes) -> Metadata:

@@ -97,6 +97,18 @@ def test_refusing_takes_little_memory(tmp_path: Path) -> None:
     assert int(done.stdout) < 50_000  # kB
 
 
+@pytest.mark.parametrize("junk", [b"junk", b"\0" * 50, b"\xff\0\xff", b"\xff" * 9])
+def test_junk_between_jpeg_segments(junk: bytes) -> None:
+    """Libjpeg passes over it; the size was not found."""
+    data = saved(RGB, "JPEG")
+    expected = decode_image(data, "it").pixels
+    for start in (2, data.index(b"\xff\xdb"), data.index(b"\xff\xc0")):
+        damaged = data[:start] + junk + data[start:]
+        if start == 2 and junk[0] != 0xFF:
+            continue  # not the first bytes of a JPEG
+        assert np.array_equal(decode_image(damaged, "it").pixels, expected)
+
+
 def test_gif_of_the_best_compression() -> None:
     """LZW reaches 2,700 pixels a byte; a small image may lie on a large screen."""
     plain = np.zeros((3000, 4000), np.uint8)
