@@ -222,6 +222,7 @@ class Colorizer(Predictor, SteeringMethods):
         *,
         keyframe_interval: int | None = None,
         smooth: bool = True,
+        hold_colors: bool = True,
         saturation: float = 1.0,
     ) -> Iterator[AnyArray]:
         """Colour frames as they arrive, for a webcam, a window or a server.
@@ -237,6 +238,9 @@ class Colorizer(Predictor, SteeringMethods):
             Default `default_keyframe_interval`.
         smooth : bool
             Smooth the colour of each key frame with earlier key frames along the optical flow.
+        hold_colors : bool
+            Hold the colours of each scene: its earlier key frames are a reference for its later
+            ones. Only with `smooth`.
         saturation : float, 0..10
             Factor on chroma; 1 is the model's default, see `default_saturation`.
 
@@ -257,5 +261,6 @@ class Colorizer(Predictor, SteeringMethods):
             frames,
             keyframe_interval=keyframe_interval,
             smooth=smooth,
+            hold_colors=hold_colors,
             saturation=saturation,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ._typing import AnyArray, Float32Array
+from .anchors import Prediction
 from .color import lab
 from .errors import ImageError
 from .image.source import SourceImage
@@ -20,8 +21,10 @@ __all__ = [
     "FrameColorizer",
     "colorize_frames",
     "default_chroma",
+    "has_features",
     "interval_for",
     "predict_chroma",
+    "predict_held",
 ]
 
 DEFAULT_INTERVAL = 8  # frames from one key frame to the next
@@ -31,7 +34,8 @@ class FrameColorizer(Protocol):
     """The part of `Colorizer` that frames and videos need.
 
     Two attributes are optional: `default_saturation`, a factor on its ab, else 1, and
-    `default_keyframe_interval`, else 8.
+    `default_keyframe_interval`, else 8. With a method `predict_features`, as that of `Colorizer`,
+    the colours of a scene can be held.
     """
 
     @property
@@ -67,6 +71,17 @@ def predict_chroma(colorizer: FrameColorizer, lightness: Float32Array) -> Float3
     return default_chroma(colorizer, colorizer.predict_ab(lightness))
 
 
+def has_features(colorizer: FrameColorizer) -> bool:
+    """Return True if a colorizer has the features that holding colours needs."""
+    return hasattr(colorizer, "predict_features")
+
+
+def predict_held(colorizer: Any, lightness: Float32Array) -> Prediction:
+    """Return what `predict_chroma` does, and the network's features."""
+    ab, features = colorizer.predict_features(lightness)
+    return Prediction(default_chroma(colorizer, ab), features)
+
+
 def default_chroma(colorizer: FrameColorizer, ab: Float32Array) -> Float32Array:
     """Return a colorizer's own ab, (h, w, 2), times its `default_saturation`."""
     factor = getattr(colorizer, "default_saturation", 1.0)
@@ -79,6 +94,7 @@ def colorize_frames(
     *,
     keyframe_interval: int | None = None,
     smooth: bool = True,
+    hold_colors: bool = True,
     saturation: float = 1.0,
 ) -> Iterator[AnyArray]:
     """Colour frames as they arrive, for live sources.
@@ -96,6 +112,9 @@ def colorize_frames(
     smooth : bool
         Smooth the colours of key frames over time. If False and with ``keyframe_interval=1``,
         every frame is exactly what `colorize` returns for it with ``ignore_border=False``.
+    hold_colors : bool
+        Hold the colours of each scene: its earlier key frames are a reference for its later ones.
+        Only with `smooth`, and a colorizer with features; see the notes of `colorize_video`.
     saturation : float, 0..10
         Factor on chroma; 1 is the colorizer's default.
 
@@ -119,7 +138,12 @@ def colorize_frames(
         )
     keyframe_interval = interval_for(colorizer, keyframe_interval)
     propagator = ChromaPropagator(
-        partial(predict_chroma, colorizer), keyframe_interval=keyframe_interval, smooth=smooth
+        partial(predict_chroma, colorizer),
+        keyframe_interval=keyframe_interval,
+        smooth=smooth,
+        predict_features=partial(predict_held, colorizer)
+        if hold_colors and has_features(colorizer)
+        else None,
     )
     return _colorize_frames(colorizer, frames, propagator, saturation, copy=keyframe_interval > 1)
 

@@ -1,10 +1,10 @@
 """`ChromaPropagator`: cut detection, and propagation of chroma between key frames.
 
 Works on arrays alone. Within a scene, every `keyframe_interval`-th frame and the last one are key
-frames: the network predicts their chroma, which is smoothed with that of earlier key frames along
-the optical flow. A frame between two key frames takes its chroma from both, weighted by distance
-in time and by how well the warped lightness agrees. A frame that neither key frame explains
-becomes a key frame itself. Nothing is warped across a cut.
+frames: the network predicts their chroma, which is held to the scene's colours (`colorcv.anchors`)
+and smoothed with that of earlier key frames along the optical flow. A frame between two key frames
+takes its chroma from both, weighted by distance in time and by how well the warped lightness
+agrees. A frame that neither key frame explains becomes a key frame itself. Nothing crosses a cut.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from ._typing import AnyArray, Float32Array, UInt8Array
+from .anchors import Prediction, SceneColors
 from .errors import OptionError
 
 __all__ = ["ChromaPropagator", "is_cut"]
@@ -44,6 +45,11 @@ MAX_NEW_FRACTION = 0.25
 # this many frames, but at least MEMORY_KEYS.
 MEMORY_FRAMES = 16
 MEMORY_KEYS = 4
+# The same where colours are held, in key frames, and the mismatch there. Film grain alone reaches
+# CONFIDENCE_SCALE and would end the memory after two key frames, so the frame's median mismatch is
+# subtracted. With the anchors, it halves the wandering that they leave (benchmarks/wander.py).
+HELD_MEMORY_KEYS = 64
+HELD_CONFIDENCE_SCALE = 3.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,9 @@ class ChromaPropagator:
     smooth : bool
         Smooth each key frame with the earlier key frames of its scene. If False and with
         ``keyframe_interval=1``, each frame gets exactly the network's prediction for it.
+    predict_features : callable, optional
+        The network with its last features, in place of `predict_ab`: the same argument to a
+        `Prediction`. Then the colours of each scene are held. Without `smooth`, it is not called.
 
     Raises
     ------
@@ -142,6 +151,7 @@ class ChromaPropagator:
         *,
         keyframe_interval: int = 8,
         smooth: bool = True,
+        predict_features: Callable[[Float32Array], Prediction] | None = None,
     ) -> None:
         if isinstance(keyframe_interval, bool) or not isinstance(keyframe_interval, int):
             raise OptionError(f"keyframe_interval is a whole number, not {keyframe_interval!r}")
@@ -150,7 +160,11 @@ class ChromaPropagator:
         self._predict_ab = predict_ab
         self._interval = keyframe_interval
         self._smooth = smooth
+        self._predict_features = predict_features if smooth else None
+        self._colors = SceneColors()
         self._memory_limit = max(MEMORY_KEYS, MEMORY_FRAMES // keyframe_interval)
+        if self._predict_features is not None:
+            self._memory_limit = HELD_MEMORY_KEYS
         opencv: Any = cv2  # its type stubs lack this constructor
         self._flow = opencv.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_FAST)
         self._flow.setFinestScale(FINEST_SCALE)
@@ -177,6 +191,7 @@ class ChromaPropagator:
         key: _Key[T] | None = None
         pending: list[_Frame[T]] = []
         last: SceneFeatures | None = None
+        self._colors = SceneColors()
         for index, (tag, lightness) in enumerate(frames):
             frame = _Frame(tag, lightness, SceneFeatures.from_lightness(lightness), index)
             if last is not None and _is_cut(last, frame.features):
@@ -184,6 +199,7 @@ class ChromaPropagator:
                 yield from self._close_scene(key, pending)
                 key, pending = None, []
                 self.scene += 1
+                self._colors = SceneColors()
             last = frame.features
             if key is None:
                 key = self._predict_key(frame, None)
@@ -233,12 +249,23 @@ class ChromaPropagator:
     def _predict_key(self, frame: _Frame[T], before: _Key[T] | None) -> _Key[T]:
         """Run the network on a frame and smooth its chroma with the previous key frame's."""
         self.network_runs += 1
-        ab = self._predict_ab(frame.lightness)
+        if self._predict_features is None:
+            return self._smooth_key(frame, self._predict_ab(frame.lightness), before)
+        held = self._colors.hold(self._predict_features(frame.lightness), frame.lightness)
+        key = self._smooth_key(frame, held, before)
+        self._colors.learn(key.ab)
+        return key
+
+    def _smooth_key(self, frame: _Frame[T], ab: Float32Array, before: _Key[T] | None) -> _Key[T]:
         fresh: Float32Array = np.ones(ab.shape[:2], np.float32)
         if before is None or not self._smooth:
             return _Key(frame, ab, fresh)
         warp_map, mismatch = self._warp_map(frame.features, before.frame.features, ab.shape[:2])
-        kept_weight = _warp(before.weight, warp_map) * _confidence(mismatch)
+        confidence = _confidence(mismatch)
+        if self._predict_features is not None:
+            above = np.maximum(mismatch - np.median(mismatch), 0)
+            confidence = _confidence(above, HELD_CONFIDENCE_SCALE)
+        kept_weight = _warp(before.weight, warp_map) * confidence
         weight = kept_weight[..., None]
         smoothed = (ab + weight * _warp(before.ab, warp_map)) / (1 + weight)
         return _Key(frame, smoothed, np.minimum(fresh + kept_weight, self._memory_limit))
@@ -300,7 +327,7 @@ def _warp(plane: AnyArray, warp_map: Float32Array) -> Any:
     return opencv.remap(plane, warp_map, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _confidence(mismatch: Float32Array) -> Float32Array:
+def _confidence(mismatch: Float32Array, scale: float = CONFIDENCE_SCALE) -> Float32Array:
     """Convert a squared mismatch in L* to a weight in 0..1; 1 for no mismatch."""
-    confidence: Float32Array = CONFIDENCE_SCALE**2 / (mismatch + CONFIDENCE_SCALE**2)
+    confidence: Float32Array = scale**2 / (mismatch + scale**2)
     return confidence

@@ -21,6 +21,7 @@ _SWITCHES = {
     "low_memory": "--low-memory",
     "ignore_border": "--keep-border-colors",
     "smooth": "--no-smooth",
+    "hold_colors": "--no-hold-colors",
     "compare": "--compare",
 }
 _OPTIONS = [

@@ -238,6 +238,11 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-smooth", action="store_true", help="do not smooth the colours over time"
     )
+    parser.add_argument(
+        "--no-hold-colors",
+        action="store_true",
+        help="do not hold the colours of a scene to those of its earlier frames",
+    )
 
 
 def _quality(text: str) -> int | str:

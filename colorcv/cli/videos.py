@@ -98,6 +98,7 @@ def _colorize_video(
             colorizer=colorizer,
             keyframe_interval=arguments.keyframe_interval,
             smooth=not arguments.no_smooth,
+            hold_colors=not arguments.no_hold_colors,
             saturation=arguments.saturation,
             hints=arguments.video_hints,
             reference=arguments.reference,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._logging import logger
 from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
-from ..frames import FrameColorizer, interval_for
+from ..frames import FrameColorizer, has_features, interval_for
 from ..image.validation import check_ignore_border, check_saturation, check_strength
 from ..steering.editing import prepare_reference
 from ..steering.hints import Hints
@@ -41,6 +41,7 @@ def colorize_video(
     colorizer: FrameColorizer | None = None,
     keyframe_interval: int | None = None,
     smooth: bool = True,
+    hold_colors: bool = True,
     saturation: float = 1.0,
     hints: Mapping[float, Hints] | None = None,
     reference: Any = None,
@@ -76,6 +77,9 @@ def colorize_video(
         or up to 16 for networks that take much longer than zhang2016.
     smooth : bool
         Smooth the colours in time.
+    hold_colors : bool
+        Hold the colours of each scene: its earlier key frames are a reference for its later ones.
+        Only with `smooth`, and a colorizer that has `predict_features`.
     saturation : float, 0..10
         Factor on chroma; 1 is the model's default.
     hints : mapping of float to hints, optional
@@ -127,7 +131,8 @@ def colorize_video(
 
     Notes
     -----
-    With hints, the file is first read up to the last hinted frame, to know its scene.
+    With hints, the file is first read up to the last hinted frame, to know its scene. Colours that
+    hints determine are not moved by `hold_colors`.
 
     The output is written under a temporary name in its folder and renamed when it is complete.
 
@@ -150,11 +155,15 @@ def colorize_video(
         timer.timed("network", lambda light: steering.predict_chroma(light, propagator.scene)),
         options.ignore_border,
         steering.is_hinted,  # hints are placed on the whole frame
+        timer.timed("network", lambda light: steering.predict_held(light, propagator.scene)),
     )
     propagator = ChromaPropagator(
         lambda light: border.predict_ab(light, propagator.scene),
         keyframe_interval=interval_for(colorizer, keyframe_interval),
         smooth=smooth,
+        predict_features=(lambda light: border.predict_features(light, propagator.scene))
+        if hold_colors and has_features(colorizer)
+        else None,
     )
     temporary = TemporaryOutput(target, overwrite)
     try:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .._typing import Float32Array, IgnoreBorder
+from ..anchors import Prediction
 from ..color import lab
 from ..color.resample import resize
 from ..image.border import NO_BORDER, Border, common_border, detect_border, is_flat
@@ -37,6 +38,8 @@ class SceneBorder:
         As for `colorize`: the strict rule, the other rule, or no border at all.
     is_whole : callable
         Takes the number of a scene; True if its frames are shown whole, whatever their border.
+    predict_features : callable, optional
+        The network with its features, for the method of this name.
 
     Raises
     ------
@@ -49,9 +52,11 @@ class SceneBorder:
         predict_ab: Callable[[Float32Array], Float32Array],
         ignore_border: IgnoreBorder,
         is_whole: Callable[[int], bool] = lambda scene: False,
+        predict_features: Callable[[Float32Array], Prediction] | None = None,
     ) -> None:
         check_ignore_border(ignore_border)
         self._predict_ab = predict_ab
+        self._predict_features = predict_features
         self._ignore_border = ignore_border
         self._is_whole = is_whole
         self._scene = -1
@@ -80,17 +85,44 @@ class SceneBorder:
             ab of the whole frame. In the border, the colours at its edge go on, so that no grey
             flows into the inside where chroma is warped or upsampled; `blank` removes them.
         """
+        stretched = self._stretched(lightness, scene)
+        if stretched is None:
+            return self._predict_ab(lightness)
+        return self._whole(self._predict_ab(stretched), stretched)
+
+    def predict_features(self, lightness: Float32Array, scene: int) -> Prediction:
+        """Do as `predict_ab`, and return the network's features for the whole frame as well."""
+        assert self._predict_features is not None
+        stretched = self._stretched(lightness, scene)
+        if stretched is None:
+            return self._predict_features(lightness)
+        inside = self._predict_features(stretched)
+        cells = []
+        for part, size, whole in zip(
+            self._inside(lightness.shape), inside.features.shape, lightness.shape, strict=False
+        ):  # of each cell of the whole frame, the nearest one of the inside
+            middle = (np.arange(size) + 0.5) / size * whole
+            found = (middle - part.start) / (part.stop - part.start) * size
+            cells.append(np.clip(found, 0, size - 1).astype(np.intp))
+        features = inside.features[cells[0][:, np.newaxis], cells[1]]
+        return Prediction(self._whole(inside.ab, stretched), features)
+
+    def _stretched(self, lightness: Float32Array, scene: int) -> Float32Array | None:
+        """Return the inside of the scene's border at the size of the frame; None without one."""
         if scene != self._scene:
             self._start_scene(scene)
         self._update(lightness)
         if not self._border or self._border == NO_BORDER:
-            return self._predict_ab(lightness)
-        height, width = lightness.shape
-        rows, columns = self._inside(lightness.shape)
-        inside = lightness[rows, columns]
-        stretched = np.clip(resize(inside, (height, width)), 0, 100)
-        ab = self._predict_ab(stretched)
-        chroma = resize(lab.upsample_chroma(ab, stretched), (inside.shape[0], inside.shape[1]))
+            return None
+        inside = lightness[self._inside(lightness.shape)]
+        return np.clip(resize(inside, (lightness.shape[0], lightness.shape[1])), 0, 100)
+
+    def _whole(self, ab: Float32Array, stretched: Float32Array) -> Float32Array:
+        """Return the ab of a whole frame from that of its inside."""
+        height, width = stretched.shape
+        rows, columns = self._inside(stretched.shape)
+        inside_hw = rows.stop - rows.start, columns.stop - columns.start
+        chroma = resize(lab.upsample_chroma(ab, stretched), inside_hw)
         around = (rows.start, height - rows.stop, columns.start, width - columns.stop)
         whole = cv2.copyMakeBorder(chroma, *around, cv2.BORDER_REPLICATE)
         return resize(np.asarray(whole, np.float32), (ab.shape[0], ab.shape[1]))

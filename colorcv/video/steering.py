@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from .._typing import Float32Array
+from ..anchors import Prediction
 from ..errors import OptionError
 from ..frames import default_chroma, predict_chroma
 from ..image.validation import check_strength
@@ -62,6 +63,7 @@ class VideoSteering:
             )
         self._reference = prepare_reference(colorizer, reference, "bgr") if strength > 0 else None
         self._regressions: dict[int, Regression] = {}
+        self._shares: dict[int, Regression] = {}  # of 1 at the hinted places
 
     @property
     def has_hints(self) -> bool:
@@ -107,6 +109,7 @@ class VideoSteering:
             residual = np.concatenate([part[1] for part in parts])
             if len(places):
                 self._regressions[scene] = Regression(places, residual, SCENE_KERNEL)
+                self._shares[scene] = Regression(places, np.ones_like(residual), SCENE_KERNEL)
 
     def _observe(
         self, hints: Hints, lightness: Float32Array, shape_hw: tuple[int, int]
@@ -135,6 +138,26 @@ class VideoSteering:
         if regression is None and self._reference is None:
             return predict_chroma(self._colorizer, lightness)
         ab, features = self._colorizer.predict_features(lightness)
+        return self._steered(ab, features, lightness, scene)
+
+    def predict_held(self, lightness: Float32Array, scene: int) -> Prediction:
+        """Return the chroma of a key frame, the features, and how far hints determine it."""
+        ab, features = self._colorizer.predict_features(lightness)
+        if scene not in self._regressions and self._reference is None:
+            return Prediction(default_chroma(self._colorizer, ab), features)
+        fixed = None
+        if scene in self._shares:
+            size_wh = features.shape[1::-1]
+            small = cv2.resize(lightness, size_wh, interpolation=cv2.INTER_AREA)
+            places = Places.from_image(features, np.asarray(small, np.float32))
+            share = self._shares[scene].predict(places)[:, 0]
+            fixed = np.clip(share, 0, 1).reshape(features.shape[:2])
+        return Prediction(self._steered(ab, features, lightness, scene), features, fixed)
+
+    def _steered(
+        self, ab: Float32Array, features: Float32Array, lightness: Float32Array, scene: int
+    ) -> Float32Array:
+        regression = self._regressions.get(scene)
         places = Places.from_image(features, lightness)
         change = np.zeros((len(places), 2), np.float32)
         if self._reference is not None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from colorcv import video
 from colorcv.cli import parser
 from colorcv.video import api
 
@@ -43,6 +44,22 @@ def count_and_size(path: str) -> tuple[int, tuple[int, int]]:
         if not there:
             return count, size
         count, size = count + 1, frame.shape[1::-1]
+
+
+@pytest.mark.usefixtures("workdir")
+def test_hold_colors(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    colorize = video.colorize_video
+
+    def recorded(*arguments: object, **options: object) -> object:
+        seen.append(options["hold_colors"])
+        return colorize(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video, "colorize_video", recorded)
+    assert run("film.mp4", "-o", "held.mkv", "--codec", "ffv1") == 0
+    assert run("film.mp4", "-o", "not.mkv", "--codec", "ffv1", "--no-hold-colors") == 0
+    assert seen == [True, False]
+    assert Path("held.mkv").read_bytes() != Path("not.mkv").read_bytes()
 
 
 def test_one_video(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from colorcv import Colorizer, Hint, OptionError
+from colorcv.anchors import Prediction
 from colorcv.cli import parser
 from colorcv.video.api import colorize_video, preview
 from colorcv.video.border import SceneBorder
@@ -182,6 +183,30 @@ def test_with_hints_and_references(tmp_path: Path, known: str) -> None:
 
 class TestSceneBorder:
     """On lightness planes: an inside of 30..70, a border of 2."""
+
+    def test_features_are_those_of_the_inside(self) -> None:
+        """Each cell of the whole frame has the features of its place inside the border."""
+        places = np.stack(np.meshgrid(*[np.arange(32, dtype=np.float32)] * 2), axis=2)
+        network = FakeColorizer()
+        border = SceneBorder(
+            network.predict_ab,
+            "auto",
+            predict_features=lambda plane: Prediction(network.predict_ab(plane), places),
+        )
+        plane = self.plane(top=16)
+        found = border.predict_features(plane, 0)
+        rows, columns = self.inside(border)
+        assert columns == slice(0, 64)
+        height = rows.stop - rows.start
+        for cell in range(32):
+            row = ((cell + 0.5) * 2 - rows.start) / height * 32
+            assert found.features[cell, 5, 1] == np.clip(np.floor(row), 0, 31)
+        assert np.array_equal(found.features[0, :, 0], np.arange(32))
+        assert np.array_equal(
+            found.ab, SceneBorder(network.predict_ab, "auto").predict_ab(plane, 0)
+        )
+        whole = border.predict_features(self.plane(), 1)
+        assert np.array_equal(whole.features, places)
 
     @staticmethod
     def plane(top: int = 0, left: int = 0, seed: int = 0) -> Float32:
