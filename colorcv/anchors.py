@@ -121,20 +121,16 @@ class SceneColors:
     def _add_anchors(self, features: Float32Array, light: Float32Array) -> Float32Array:
         """Add anchors for cells unlike all others; return (cells, anchors) squared distances."""
         scale = max(FEATURE_SHARE * self._spread / self._keys, MIN_FEATURE_SCALE)
-        own_squares = np.einsum("nc,nc->n", features, features)
-
-        def distances(other: Float32Array, other_light: Float32Array) -> Float32Array:
-            squares = np.einsum("nc,nc->n", other, other)  # 1, or 0 where all features are 0
-            apart = own_squares[:, np.newaxis] + squares - 2 * _product(features, other.T)
-            apart /= np.float32(scale**2)
-            apart += ((light[:, np.newaxis] - other_light) / np.float32(LIGHTNESS_SCALE)) ** 2
-            return np.asarray(np.maximum(apart, 0), np.float32)
-
+        cells = _points(features, light, scale)
+        squares = np.einsum("nc,nc->n", cells, cells)
         first = not len(self)
         known = np.zeros((len(light), 0), np.float32)
         nearest = np.full(len(light), np.inf, np.float32)
         if not first:
-            known = distances(self._features, self._lightness)
+            points = _points(self._features, self._lightness, scale)
+            known = squares[:, np.newaxis] + np.einsum("nc,nc->n", points, points)
+            known -= 2 * _product(cells, points.T)
+            np.maximum(known, 0, out=known)
             nearest = known.min(axis=1)
         chosen: list[int] = []
         columns: list[Float32Array] = []
@@ -143,8 +139,9 @@ class SceneColors:
             if nearest[farthest] < NEW_DISTANCE:
                 break
             chosen.append(farthest)
-            columns.append(distances(features[[farthest]], light[[farthest]]))
-            np.minimum(nearest, columns[-1][:, 0], out=nearest)
+            column = squares + squares[farthest] - 2 * np.einsum("nc,c->n", cells, cells[farthest])
+            columns.append(np.maximum(column, 0))
+            np.minimum(nearest, columns[-1], out=nearest)
         if not chosen:
             return known
         kept = self._kept(len(chosen))
@@ -155,7 +152,7 @@ class SceneColors:
         self._ab = np.concatenate([self._ab[kept], np.zeros((added, 2), np.float32)])
         self._weight = np.concatenate([self._weight[kept], np.zeros(added, np.float32)])
         self._seen = np.concatenate([self._seen[kept], np.full(added, self._keys)])
-        return np.concatenate([known[:, kept], *columns], axis=1)
+        return np.concatenate([known[:, kept], np.stack(columns, axis=1)], axis=1)
 
     def _kept(self, added: int) -> npt.NDArray[np.intp]:
         """Return the anchors that stay: those seen longest ago make room for new ones."""
@@ -176,6 +173,12 @@ def _unit_features(features: Float32Array) -> Float32Array:
     cells = features[rows[:, np.newaxis], columns].reshape(GRID * GRID, -1)
     lengths = np.sqrt(np.einsum("nc,nc->n", cells, cells))
     return np.asarray(cells / np.maximum(lengths, 1e-12)[:, np.newaxis], np.float32)
+
+
+def _points(features: Float32Array, light: Float32Array, scale: float) -> Float32Array:
+    """Return features and lightness in standard deviations of the kernel, (N, C + 1)."""
+    light = (light - np.float32(50)) / np.float32(LIGHTNESS_SCALE)  # small, so that squares are
+    return np.column_stack([features / np.float32(scale), light])
 
 
 def _cells(plane: Float32Array) -> Float32Array:
