@@ -14,6 +14,8 @@ from ..errors import ImageError
 from . import bmp, isobmff, tiff_layout
 from .inspection import Inspection
 from .metadata import exif_orientation
+from .structure import damaged
+from .tiff_deflate import deflate_problem
 
 __all__ = ["UnsupportedKindError", "decode"]
 
@@ -108,6 +110,8 @@ def _decode(found: Inspection, name: str, *, has_palette: bool = False) -> AnyAr
 def _decode_tiff(found: Inspection, name: str) -> tuple[AnyArray, int]:
     """Return the pixels of the first page, and the orientation that is still to be applied."""
     page = tiff_layout.pages(found.data)[0]
+    if problem := deflate_problem(found.data, page):
+        raise damaged(name, problem)
     photometric = page.get(tiff_layout.PHOTOMETRIC, 1)
     if photometric in _LAB:
         return _decode_lab(found, name, page), exif_orientation(found.data)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, features
 
 from colorcv.errors import ImageError, OptionError
+from colorcv.image import tiff_layout
 from colorcv.image.decoding import decode_image
 from colorcv.image.inspection import inspect
 from colorcv.image.limits import MAX_PIXELS, TooManyPixelsError
@@ -123,11 +124,12 @@ def test_gif_of_the_best_compression() -> None:
         inspect(bytes(dot), "it")
 
 
-def tiff(tags: dict[int, tuple[int, int]], pixels: bytes) -> bytes:
-    """Return an 8-bit grey TIFF of 8 x 8 pixels, with some tags (type, value) changed."""
+def tiff(tags: dict[int, Any], pixels: bytes) -> bytes:
+    """Return an 8-bit grey TIFF of 8 x 8 pixels; some tags (type, value) are changed or absent."""
     start = 8 + 2 + 12 * 8 + 4
     known = {256: (4, 8), 257: (4, 8), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, start),
              278: (4, 8), 279: (4, len(pixels))} | tags  # fmt: skip
+    known = {tag: entry for tag, entry in known.items() if entry}
     entries = b"".join(struct.pack("<HHLL", tag, kind, 1, value)
                        for tag, (kind, value) in sorted(known.items()))  # fmt: skip
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(known)) + entries + bytes(4) + pixels
@@ -159,6 +161,46 @@ def test_big_tiff_at_impossible_offsets() -> None:
     for offset in (1 << 63, (1 << 64) - 1):
         with pytest.raises(ImageError, match="this TIFF has no readable page"):
             decode_image(b"II+\0\x08\0\0\0" + struct.pack("<Q", offset) + bytes(99), "it")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_damaged_deflate_in_a_tiff(mode: str) -> None:
+    """OpenCV returned strips that were black or held the pixels of another one."""
+    noise = np.random.default_rng(1).integers(0, 256, (300, 200, 3), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    data = saved(image, "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 64})
+    page = tiff_layout.pages(data)[0]
+    assert decode_image(data, "it").pixels.shape[:2] == (300, 200)
+    offsets, sizes = (page.tags[tag] for tag in page.blocks)
+    assert len(offsets) > 1
+    for number in (1, len(offsets)):
+        damaged = bytearray(data)
+        damaged[offsets[number - 1] + sizes[number - 1] // 2] ^= 0x41
+        says = rf"it is truncated or damaged: strip or tile {number} of {len(offsets)} is damaged"
+        with pytest.raises(ImageError, match=says):
+            decode_image(bytes(damaged), "it")
+    short = bytearray(data)
+    empty = zlib.compress(b"")
+    short[offsets[-1] : offsets[-1] + len(empty)] = empty
+    with pytest.raises(ImageError, match=r"its strips or tiles hold \d+ of \d+ bytes of pixels"):
+        decode_image(bytes(short), "it")
+
+
+def test_damaged_deflate_in_a_tile() -> None:
+    """A tile of 16 x 16 pixels holds an image of 10 x 10."""
+    stream = zlib.compress(np.random.default_rng(0).bytes(256))
+    start = 8 + 2 + 12 * 9 + 4
+    tags = {256: (4, 10), 257: (4, 10), 259: (3, 8), 322: (4, 16), 323: (4, 16), 324: (4, start),
+            325: (4, len(stream))}  # fmt: skip
+    without = {273: None, 278: None, 279: None}
+    assert decode_image(tiff(tags | without, stream), "it").pixels.shape == (10, 10)
+    wrong = bytearray(stream)
+    wrong[200] ^= 0x41
+    with pytest.raises(ImageError, match="strip or tile 1 of 1 is damaged"):
+        decode_image(tiff(tags | without, bytes(wrong)), "it")
+    half = zlib.compress(bytes(128)).ljust(len(stream), b"\0")
+    with pytest.raises(ImageError, match="its strips or tiles hold 128 of 256 bytes"):
+        decode_image(tiff(tags | without, half), "it")
 
 
 @pytest.mark.parametrize("side", [1000, 5000])
