@@ -1,4 +1,4 @@
-"""`ChromaPropagator`: cut detection, and propagation of chroma between key frames.
+"""`ChromaPropagator`: propagation of chroma between key frames, from cut to cut.
 
 Works on arrays alone. Within a scene, every `keyframe_interval`-th frame and the last one are key
 frames: the network predicts their chroma, which is held to the scene's colours (`colorcv.anchors`)
@@ -16,25 +16,18 @@ from typing import Any, Generic, TypeVar
 import cv2
 import numpy as np
 
-from ._typing import AnyArray, Float32Array, UInt8Array
+from ._typing import AnyArray, Float32Array
 from .anchors import Prediction, SceneColors
+from .cuts import FLOW_SIZE, SceneFeatures, is_cut, lies_between
 from .errors import OptionError
 
 __all__ = ["ChromaPropagator", "is_cut"]
 
 T = TypeVar("T")
 
-# Optical flow is computed at 112 x 112, twice the size of the network's chroma, and its finest
-# pyramid level is half of that. The preset's default (a quarter) is 0.3 ms per frame faster but
-# loses 0.9 dB of chroma PSNR, measured on two colour clips.
-FLOW_SIZE = 112
+# The finest pyramid level of the flow is half of FLOW_SIZE. The preset's default (a quarter) is
+# 0.3 ms per frame faster but loses 0.9 dB of chroma PSNR, measured on two colour clips.
 FINEST_SCALE = 1
-
-# At a cut, the mean difference in L* is large and the correlation of the layouts is low. A flash or
-# a fade keeps the layout; a dissolve changes little per frame. In the clips measured, true cuts
-# have differences of 26 to 29 and correlations below 0.2, all other frames below 4 and above 0.9.
-CUT_DIFFERENCE = 10.0
-CUT_CORRELATION = 0.45
 
 CONFIDENCE_SCALE = 1.4  # L*: the mismatch that halves the weight of a warped pixel
 MAX_MISMATCH = 8.0  # L*: above this in both key frames, a pixel is new
@@ -45,57 +38,11 @@ MAX_NEW_FRACTION = 0.25
 # this many frames, but at least MEMORY_KEYS.
 MEMORY_FRAMES = 16
 MEMORY_KEYS = 4
-# The same where colours are held, in key frames, and the mismatch there. Film grain alone reaches
-# CONFIDENCE_SCALE and would end the memory after two key frames, so the frame's median mismatch is
-# subtracted. With the anchors, it halves the wandering that they leave (benchmarks/wander.py).
+# The limit, in key frames, and the scale of the confidence where colours are held. Film grain alone
+# reaches CONFIDENCE_SCALE and would end the memory after two key frames, so the frame's median
+# mismatch is subtracted: the colours of a place vary a fifth less (benchmarks/wander.py).
 HELD_MEMORY_KEYS = 64
 HELD_CONFIDENCE_SCALE = 3.0
-
-
-@dataclass(frozen=True)
-class SceneFeatures:
-    """Two small copies of a frame's lightness, for optical flow and for cut detection."""
-
-    detail: UInt8Array  # (112, 112), 0..255 for L* 0..100
-    layout: Float32Array  # (32, 32), mean 0 and length 1, or all 0 if the frame is flat
-
-    @classmethod
-    def from_lightness(cls, lightness: Float32Array) -> SceneFeatures:
-        """Compute both from a lightness plane, (H, W) float32, L* in 0..100."""
-        size = (FLOW_SIZE, FLOW_SIZE)
-        detail = cv2.convertScaleAbs(
-            cv2.resize(lightness, size, interpolation=cv2.INTER_AREA), alpha=2.55
-        )
-        layout = np.asarray(cv2.resize(lightness, (32, 32), interpolation=cv2.INTER_AREA))
-        layout = layout - layout.mean()
-        length = float(np.linalg.norm(layout))
-        # Below a standard deviation of 0.5 L* there is only noise, and the layout counts as flat.
-        layout = layout / length if length > 32 * 0.5 else np.zeros_like(layout)
-        return cls(np.asarray(detail, np.uint8), np.asarray(layout, np.float32))
-
-
-def _is_cut(before: SceneFeatures, after: SceneFeatures) -> bool:
-    if not before.layout.any() or not after.layout.any():
-        return False
-    difference = float(cv2.absdiff(before.detail, after.detail).mean()) / 2.55
-    correlation = float(np.vdot(before.layout, after.layout))
-    return difference > CUT_DIFFERENCE and correlation < CUT_CORRELATION
-
-
-def is_cut(before: Float32Array, after: Float32Array) -> bool:
-    """Return True if a scene cut lies between two consecutive frames.
-
-    Parameters
-    ----------
-    before, after : (H, W) float32, L* in 0..100
-        Lightness of the two frames, at any size.
-
-    Returns
-    -------
-    bool
-        True for a hard cut, False for a flash, a fade or a dissolve.
-    """
-    return _is_cut(SceneFeatures.from_lightness(before), SceneFeatures.from_lightness(after))
 
 
 @dataclass
@@ -194,7 +141,7 @@ class ChromaPropagator:
         self._colors = SceneColors()
         for index, (tag, lightness) in enumerate(frames):
             frame = _Frame(tag, lightness, SceneFeatures.from_lightness(lightness), index)
-            if last is not None and _is_cut(last, frame.features):
+            if last is not None and lies_between(last, frame.features):
                 self.cut_frames.append(index)
                 yield from self._close_scene(key, pending)
                 key, pending = None, []

@@ -301,3 +301,31 @@ def test_borders_of_other_scenes_are_left_out_as_without_hints(
     wanted = ab_from_bgr(np.array([[0x40, 0xA0, 0x20]], np.float32) / 255)[0]
     after = np.linalg.norm(in_disc(found[3], 3) - wanted)
     assert after < 0.4 * np.linalg.norm(in_disc(plain[3], 3) - wanted)
+
+
+@pytest.mark.parametrize("time_s", [0.0, 0.5], ids=["first", "middle"])
+def test_hints_win_over_held_colours(
+    film: Path, tmp_path: Path, lite: Colorizer, time_s: float
+) -> None:
+    """What is hinted is as near to the hint as without `hold_colors`; what is not is steadier."""
+    pytest.importorskip("av")
+    hints = {time_s: [Hint(*center(round(time_s * RATE)), "#20a040", radius=8)]}
+    wanted = ab_from_bgr(np.array([[0x40, 0xA0, 0x20]], np.float32) / 255)[0]
+    held, smoothed = (
+        colored(film, tmp_path, lite, hints=hints, hold_colors=hold) for hold in (True, False)
+    )
+    for index in range(CUT):
+        distances = [np.linalg.norm(in_disc(ab[index], index) - wanted) for ab in (held, smoothed)]
+        assert distances[0] < distances[1] + 2, index
+    assert not np.array_equal(held, smoothed)
+
+
+def test_references_with_held_colours(film: Path, tmp_path: Path, lite: Colorizer) -> None:
+    pytest.importorskip("av")
+    frame = picture(4)
+    frame[..., 2] = np.minimum(frame[..., 2], 255 - 60) + 60  # reddish
+    plain, held = (
+        colored(film, tmp_path, lite, reference=reference)[:CUT].mean(axis=(0, 1, 2))
+        for reference in (None, frame)
+    )
+    assert held[0] > plain[0] + 8
