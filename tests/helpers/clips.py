@@ -114,6 +114,10 @@ def make_clip(
 def _add_audio(container: Any, codec: str, index: int) -> Any:
     stream = container.add_stream(codec, rate=48000)
     stream.layout = "stereo" if index else "mono"
+    if (
+        codec == "mp2"
+    ):  # whose default, 384 kb/s, is not allowed for one channel: browsers refuse it
+        stream.bit_rate = 128_000
     stream.metadata["language"] = ("deu", "eng")[index]
     return stream
 
