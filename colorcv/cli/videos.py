@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import ImageError, VideoError
@@ -19,7 +20,7 @@ from .console import Console
 from .exit_codes import ExitCode
 from .formats import VIDEO_SKIP_REASONS, VIDEO_SUFFIXES
 from .jobs import Batch, Job, plan_batch
-from .progress import ProgressBar
+from .progress import Activity, ProgressBar
 from .steering import video_hints
 
 if TYPE_CHECKING:
@@ -91,7 +92,14 @@ def _colorize_video(
     assert target is not None
     if not arguments.force and os.path.lexists(target):
         raise VideoError(exists_message(target))
-    with ProgressBar(console, "frames", source.name) as bar:
+    with ExitStack() as waiting, ProgressBar(console, "frames", source.name) as bar:
+        if arguments.video_hints:  # the file is first read up to the last one
+            waiting.enter_context(Activity(console, f"{source.name}: reading up to the hints"))
+
+        def show_progress(done: int, total: int | None) -> None:
+            waiting.close()
+            bar.update_to(done, total)
+
         result = colorize_video(
             source,
             target,
@@ -108,7 +116,7 @@ def _colorize_video(
             audio=arguments.audio,
             start=arguments.start,
             end=arguments.end,
-            progress=bar.update_to,
+            progress=show_progress,
             overwrite=arguments.force,
             compare=arguments.compare,
             ignore_border=False if arguments.keep_border_colors else "auto",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from colorcv import video
-from colorcv.cli import parser
+from colorcv.cli import parser, progress
 from colorcv.video import api
+from colorcv.video.steering import VideoSteering
+from tests.cli.test_console import fake_terminal
 
 
 @pytest.fixture
@@ -220,3 +224,23 @@ def test_hints_and_references(capsys: pytest.CaptureFixture[str]) -> None:
     make_video(Path("other.mp4"))
     assert run("film.mp4", "other.mp4", "--hints-at", "0=9,9,red") == 2
     assert "--hints-at is for one video, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("workdir")
+def test_reading_up_to_a_hint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = fake_terminal(monkeypatch)
+    monkeypatch.setattr(progress, "_DELAY_S", 0.0)
+    read_scenes = VideoSteering.find_scenes
+
+    def read_slowly(self: VideoSteering, reader: Any) -> None:
+        end = time.monotonic() + 20
+        while "reading up to the hints, 0 s" not in terminal.getvalue():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        read_scenes(self, reader)
+
+    monkeypatch.setattr(VideoSteering, "find_scenes", read_slowly)
+    assert run("film.mp4", "--hints-at", "0.5=60,45,red,9") == 0
+    reading, bar = terminal.getvalue().index("reading up to"), terminal.getvalue().index("12/12")
+    assert reading < bar
+    assert "reading up to" not in terminal.getvalue()[bar:]
