@@ -42,8 +42,9 @@ _KNOWN_CODECS = {
     *(34661, 34676, 34677, 34887, 34925, 50000, 50001),
 }  # fmt: skip
 # Bytes of pixels that a byte of the file gives at most: LZW codes of 12 bits stand for less than
-# 4096 bytes, Deflate compresses 1032 to 1, PackBits 128 to 2. OpenCV allocates them in advance.
-_MAX_RATIO = {1: 1, 5: 4096 * 8 // 12, 8: 1032, 32773: 64, 32946: 1032}
+# 4096 bytes, Deflate compresses 1032 to 1, PackBits 128 to 2; an 8 x 8 block of JPEG takes at least
+# a bit, and of three channels two may be a quarter of the size. OpenCV allocates them in advance.
+_MAX_RATIO = {1: 1, 5: 4096 * 8 // 12, 7: 64 * 8 * 2, 8: 1032, 32773: 64, 32946: 1032}
 
 
 @dataclass(frozen=True)

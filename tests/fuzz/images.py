@@ -56,6 +56,8 @@ def corpus(size_wh: tuple[int, int] = (71, 64)) -> tuple[bytes, ...]:
         ("TIFF", rgb.convert("CMYK"), {"icc_profile": cmyk_icc}),
         ("JPEG", rgb.convert("CMYK"), {"icc_profile": cmyk_icc}),
         ("JPEG", rgb.convert("L"), {"icc_profile": grey_icc}),
+        ("TIFF", rgb, {"compression": "jpeg"}),
+        ("TIFF", rgb, {"compression": "lzma"}),
         ("PCX", rgb, {}),
         ("SGI", rgb, {}),
         ("DIB", rgb.quantize(16), {}),

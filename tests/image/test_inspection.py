@@ -145,6 +145,7 @@ def tiff(tags: dict[int, Any], pixels: bytes) -> bytes:
         pytest.param({256: (4, 15_000), 257: (4, 15_000)}, "225000000 bytes of pix", id="raw"),
         pytest.param({259: (3, 5), 256: (4, 15_000), 257: (4, 15_000)}, "225000000", id="lzw"),
         pytest.param({259: (3, 8), 256: (4, 15_000), 257: (4, 15_000)}, "225000000", id="deflate"),
+        pytest.param({259: (3, 7), 256: (4, 15_000), 257: (4, 15_000)}, "225000000", id="jpeg"),
         pytest.param({259: (3, 32773), 256: (4, 9000), 257: (4, 9000)}, "81000000", id="packbits"),
         pytest.param({258: (3, 1), 259: (3, 4), 257: (4, 200_000)}, "200000 rows", id="group4"),
     ],
@@ -204,7 +205,9 @@ def test_damaged_deflate_in_a_tile() -> None:
 
 
 @pytest.mark.parametrize("side", [1000, 5000])
-@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+@pytest.mark.parametrize(
+    "compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4", "jpeg"]
+)
 def test_tiff_of_the_best_compression(side: int, compression: str) -> None:
     plain = Image.fromarray(np.zeros((side, side), np.uint8))
     if compression == "group4":
