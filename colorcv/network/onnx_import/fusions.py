@@ -16,7 +16,7 @@ import numpy as np
 from ..._typing import AnyArray
 from ..graph import Constant, Graph, Node, constant
 
-__all__ = ["fuse_bias", "fuse_gelu", "fuse_scale", "separate"]
+__all__ = ["fuse_gelu", "fuse_scale", "separate"]
 
 # (operator, operators before it that OpenCV would fuse it with)
 _SEPARATED = {
@@ -89,44 +89,6 @@ def _is_scaled(graph: Graph, node: Node, factor: float) -> bool:
 def _other_scalar(graph: Graph, node: Node, name: str) -> float | None:
     others = [other for other in node.inputs if other != name]
     return _scalar(graph.constants, others[0]) if len(others) == 1 else None
-
-
-def fuse_bias(graph: Graph) -> Graph:
-    """Move the Add after a Linear layer into its Gemm, which saves a pass over memory."""
-    nodes = {node.name: node for node in graph.nodes}
-    consumers = graph.consumers()
-    outside = {graph.output, *graph.more_outputs}
-    constants: dict[str, Constant] = {}
-    changed: dict[str, Node] = {}
-    renamed: dict[str, str] = {}
-    for add in graph.nodes:
-        if add.op != "Add" or add.inputs[1] not in graph.constants:
-            continue
-        chain = [nodes.get(add.inputs[0])]
-        if chain[0] is not None and chain[0].op == "Reshape":
-            chain.append(nodes.get(chain[0].inputs[0]))
-        gemm = chain[-1]
-        bias = graph.constants[add.inputs[1]]
-        if gemm is None or gemm.op != "Gemm" or len(gemm.inputs) > 2 or add.name in outside:
-            continue
-        alone = all(
-            node is not None and len(consumers[node.name]) == 1 and node.name not in outside
-            for node in chain
-        )
-        width = gemm.shape[1]
-        is_row = bias.shape[-1:] == (width,) and all(side == 1 for side in bias.shape[:-1])
-        if not alone or not is_row or add.shape != chain[0].shape:  # type: ignore[union-attr]
-            continue
-        flat = f"{add.inputs[1]}:flat"
-        constants[flat] = Constant((width,), bias.load, np.float32, bias.external)
-        changed[gemm.name] = replace(gemm, inputs=(*gemm.inputs, flat))
-        renamed[add.name] = add.inputs[0]
-    result = [
-        _with_inputs(changed.get(node.name, node), renamed)
-        for node in graph.nodes
-        if node.name not in renamed
-    ]
-    return graph.replaced(result, constants)
 
 
 def fuse_scale(graph: Graph) -> Graph:

@@ -17,7 +17,7 @@ from ..graph import Graph, Node, Shape
 from .call import Call
 from .context import Context, Tensor
 from .features import find_features
-from .fusions import fuse_bias, fuse_gelu, fuse_scale, separate
+from .fusions import fuse_gelu, fuse_scale, separate
 from .model import Model, NodeSpec, TensorInfo, read
 from .operators import OPERATORS, QUANTIZED
 
@@ -261,7 +261,7 @@ def _finish(context: Context, model: Model, inputs: dict[str, Shape]) -> Importe
         more_inputs=tuple(more),
         more_outputs=tuple(more_outputs),
     )
-    graph = separate(fuse_scale(fuse_bias(fuse_gelu(graph))))
+    graph = separate(fuse_scale(fuse_gelu(graph)))
     graph = replace(graph, features=find_features(graph))
     return ImportedNetwork(graph, inputs, outputs)
 

@@ -152,7 +152,8 @@ def _split(call: Call) -> Result:
     if call.optional(1) is not None:
         sizes = call.parameter_integers(1)
     if sizes is None:
-        count = call.integer("num_outputs", count)
+        if call.integer("num_outputs", count) != count:
+            call.context.fail(f"num_outputs must be {count}, the number of its outputs")
         chunk = -(-side // max(1, count))
         sizes = tuple(max(0, min(chunk, side - chunk * index)) for index in range(count))
     if sum(sizes) != side or min(sizes) < 0 or len(sizes) < len(call.node.outputs):
