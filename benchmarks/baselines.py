@@ -8,6 +8,7 @@ OpenCV's own sample show.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,13 @@ class PyTorch(TutorialPipeline):
 class Colorcv:
     """colorcv, with the same weights."""
 
-    def __init__(self, model: BenchmarkModel, low_memory: bool = False) -> None:
+    def __init__(self, model: BenchmarkModel, memory: Any = "auto") -> None:
         import colorcv
 
         files = colorcv.ModelFiles(
             prototxt=model.prototxt, caffemodel=model.caffemodel, centers=model.centers
         )
-        self.colorizer = colorcv.Colorizer(files, device="cpu", low_memory=low_memory)
+        self.colorizer = colorcv.Colorizer(files, device="cpu", memory=memory)
 
     def network(self, lightness: Array) -> Array:
         return self.colorizer.predict_ab(lightness)
@@ -156,14 +157,10 @@ class Colorcv:
         list(ordered_map(colorize_file, paths, 2, name="files"))
 
 
-def low_memory(model: BenchmarkModel) -> Colorcv:
-    """Return colorcv with the smallest peak of memory."""
-    return Colorcv(model, low_memory=True)
-
-
+FORMS = ("fast", "balanced", "low")
 BASELINES: dict[str, Callable[[BenchmarkModel], Any]] = {
     "colorcv": Colorcv,
-    "colorcv, low_memory": low_memory,
+    **{f"colorcv, {form}": partial(Colorcv, memory=form) for form in FORMS},
     "tutorial (readNetFromCaffe)": Caffe,
     "plain ONNX in OpenCV": PlainOnnx,
     "ONNX Runtime": OnnxRuntime,

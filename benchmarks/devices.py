@@ -75,7 +75,7 @@ def variants(graph: Graph, names: list[str], rounds: int) -> str:
             functions.append(partial(run_once, net, blob))
     times = time_interleaved(functions, rounds, warm_up=WARM_UP)
     answers = [function()[0] for function in functions]
-    chosen = profiles.select_profile("cpu", low_memory=False).rewrite
+    chosen = profiles.select_profile("cpu", "fast").rewrite
     on_cpu = [i for i, (name, _) in enumerate(labels) if name == names[0]]
     base = next((i for i in on_cpu if VARIANTS[labels[i][1]] == chosen), on_cpu[0])
     rows = [

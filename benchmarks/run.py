@@ -22,6 +22,7 @@ from statistics import median
 import cv2
 import numpy as np
 
+from benchmarks.baselines import FORMS
 from benchmarks.harness import (
     PHOTO,
     ROOT,
@@ -119,18 +120,15 @@ def huge_sentence(python: str, model: BenchmarkModel) -> str:
     )
 
 
-def low_memory_sentence(python: str, model: BenchmarkModel, rounds: int) -> str:
-    """Measure what `low_memory` saves and what it costs."""
-    with (
-        Worker(python, "colorcv, low_memory", model) as small,
-        Worker(python, "colorcv", model) as default,
-    ):
-        times = time_workers([small, default], rounds, do="network")
-        return (
-            f"`low_memory=True`: peak {small.info['peak_mib']:.0f} MiB instead of "
-            f"{default.info['peak_mib']:.0f} MiB, at {speedup(times[1], times[0]):.2f} times the "
-            "time.\n"
-        )
+def memory_table(python: str, model: BenchmarkModel, peer: str, rounds: int) -> str:
+    """Measure the memory forms: the peak of the process and the network's speed."""
+    names = [f"colorcv, {form}" for form in FORMS]
+    workers = start_workers(python, [peer, *names], model)
+    rows = ratio_rows([peer, *names], time_workers(workers, rounds, do="network"), 0)
+    for row, worker in zip(rows, workers, strict=True):
+        row.append(f"{worker.info['peak_mib']:.0f}")
+        worker.close()
+    return markdown_table(["", "ms", f"times as fast as {peer}", "peak MiB"], rows)
 
 
 def lite_table(python: str, model: BenchmarkModel, peer: str, rounds: int) -> str:
@@ -213,7 +211,8 @@ def report(python: str, model: BenchmarkModel, rounds: int) -> str:
             "keeps the lightness and the tutorials' code clips.\n",
             batch,
             huge_sentence(python, model),
-            low_memory_sentence(python, model, few),
+            "### Memory forms, network alone, full size\n",
+            memory_table(python, model, peer, few),
             "### The small model, network alone (192 × 192)\n",
             lite_table(python, model, peer, rounds),
             "### Cold start to the first prediction, files in the system's cache\n",

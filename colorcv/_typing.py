@@ -14,6 +14,8 @@ __all__ = [
     "DeviceName",
     "Float32Array",
     "IgnoreBorder",
+    "Memory",
+    "MemoryForm",
     "ModelName",
     "Order",
     "SteeringMethod",
@@ -31,6 +33,8 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 DeviceName: TypeAlias = Literal["cpu", "cuda", "cuda-fp16", "opencl", "opencl-fp16"]
 Device: TypeAlias = Literal["auto", DeviceName]  # a requested device
+MemoryForm: TypeAlias = Literal["fast", "balanced", "low"]
+Memory: TypeAlias = Literal["auto", MemoryForm]  # a requested form
 # Signatures say ``ModelName | str``, so that editors complete the names while type checkers accept
 # any string.
 ModelName: TypeAlias = Literal["zhang2016", "lite"]

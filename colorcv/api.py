@@ -7,13 +7,14 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, overload
 
-from ._typing import AnyArray, Device, IgnoreBorder, ModelName, Order, SteeringMethod
+from ._typing import AnyArray, Device, IgnoreBorder, Memory, ModelName, Order, SteeringMethod
 from .colorizer import Colorizer
 from .errors import OptionError
 from .image.inputs import ArrayInput
 from .image.source import SourceImage
 from .image.validation import check_ignore_border, check_saturation, check_strength
 from .models import ModelFiles, OnnxModel
+from .predictor import check_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["colorize", "default_colorizer"]
 
-_defaults: dict[tuple[str | ModelFiles | OnnxModel, str], Colorizer] = {}
-_default_locks: defaultdict[tuple[str | ModelFiles | OnnxModel, str], threading.Lock] = defaultdict(
-    threading.Lock
-)
+_Key = tuple[str | ModelFiles | OnnxModel, str, str]
+_defaults: dict[_Key, Colorizer] = {}
+_default_locks: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
 
 
-def default_colorizer(model: str | ModelFiles | OnnxModel, device: Device) -> Colorizer:
-    """Return the cached `Colorizer` for a model and a device; build it at the first call."""
-    key = (model, device)
+def default_colorizer(
+    model: str | ModelFiles | OnnxModel, device: Device, memory: Memory = "auto"
+) -> Colorizer:
+    """Return the cached `Colorizer` for these options; build it at the first call."""
+    key = (model, device, check_memory(memory))
     with _default_locks[key]:
         if key not in _defaults:
-            _defaults[key] = Colorizer(model, device=device)
+            _defaults[key] = Colorizer(model, device=device, memory=memory)
         return _defaults[key]
 
 
@@ -43,6 +45,7 @@ def colorize(
     *,
     model: ModelName | str | ModelFiles | OnnxModel = ...,
     device: Device = ...,
+    memory: Memory = ...,
     order: Order = ...,
     saturation: float = ...,
     hints: Hints | None = ...,
@@ -57,6 +60,7 @@ def colorize(
     *,
     model: ModelName | str | ModelFiles | OnnxModel = ...,
     device: Device = ...,
+    memory: Memory = ...,
     order: Order = ...,
     saturation: float = ...,
     hints: Hints | None = ...,
@@ -72,6 +76,7 @@ def colorize(
     *,
     model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
+    memory: Memory = "auto",
     order: Order = "bgr",
     saturation: float = 1.0,
     hints: Hints | None = None,
@@ -82,7 +87,8 @@ def colorize(
 ) -> Any:
     """Colour one image.
 
-    The first call for a model and a device builds a `Colorizer`; later calls reuse it.
+    The first call for a model, a device and a memory form builds a `Colorizer`; later calls reuse
+    it.
 
     Parameters
     ----------
@@ -95,6 +101,8 @@ def colorize(
         ``"zhang2016"`` (downloaded at first use), ``"lite"`` (bundled), or your own files.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda-fp16"``, ``"opencl"`` or ``"opencl-fp16"``.
+    memory : str
+        ``"auto"``, ``"fast"``, ``"balanced"`` or ``"low"``, see `Colorizer`.
     order : {"bgr", "rgb"}
         Order of the colour channels of an array, and of a result that is an array.
     saturation : float, 0..10
@@ -131,8 +139,8 @@ def colorize(
         The image is not usable (the message says what was given and what is accepted), a hint is
         outside the image, a stroke layer has another shape, or a reference has no colour.
     OptionError
-        The model, device or order is unknown, `saturation` or `reference_strength` is outside its
-        range, or `hints` or `ignore_border` has an invalid value.
+        The model, device, memory form or order is unknown, `saturation` or `reference_strength` is
+        outside its range, or `hints` or `ignore_border` has an invalid value.
     DownloadError, ChecksumError, ModelFormatError, DeviceError
         See `Colorizer`.
 
@@ -154,7 +162,7 @@ def colorize(
         raise OptionError(
             f"model must be a name, ModelFiles or OnnxModel, got {type(model).__name__}"
         )
-    return default_colorizer(model, device)._colorize(
+    return default_colorizer(model, device, memory)._colorize(
         source, saturation, hints, reference, reference_strength, steering=steering
     )
 

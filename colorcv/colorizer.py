@@ -46,8 +46,13 @@ class Colorizer(Predictor, SteeringMethods):
     temperature : float, optional
         T of the annealed mean, above 0; the default is the model's own (about 0.38). Near 0 the
         most likely colour wins; near 1 colours are averaged and become dull.
+    memory : str
+        How much memory the network takes on the CPU: ``"fast"``, ``"balanced"`` (at most a tenth
+        slower) or ``"low"`` (up to three times as slow). ``"auto"`` is ``"balanced"``, or
+        ``"low"`` if that does not fit into the free memory or the container's limit. If memory
+        runs out, a smaller form is used, with a warning in the log.
     low_memory : bool
-        Build the network with the lowest peak memory; it runs slower.
+        The same as ``memory="low"``.
 
     Attributes
     ----------
@@ -56,7 +61,9 @@ class Colorizer(Predictor, SteeringMethods):
     device : str
         The device in use, never ``"auto"``.
     device_reason : str
-        Why this device is in use.
+        Why this device, and with ``memory="auto"`` this memory form, is in use.
+    memory : str
+        The memory form in use, never ``"auto"``.
     input_hw : tuple of int
         Rows and columns of the network's input.
     default_keyframe_interval : int
@@ -76,7 +83,8 @@ class Colorizer(Predictor, SteeringMethods):
     DeviceError
         The requested device is not available.
     OptionError
-        The model or device is unknown, or the temperature is not a positive number.
+        The model, device or memory form is unknown, the temperature is not a positive number, or
+        `low_memory` contradicts `memory`.
 
     Notes
     -----

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from . import network
-from ._typing import AnyArray, Device, Float32Array, ModelName
+from ._typing import AnyArray, Device, Float32Array, Memory, MemoryForm, ModelName
 from .errors import ImageError, OptionError
 from .models import ModelFiles, OnnxModel, resolve
 from .models.conventions import Resolved, resolve_conventions
@@ -22,8 +22,9 @@ from .tensors import ConventionAdapter
 if TYPE_CHECKING:
     from .network.onnx_import import OnnxSignature
 
-__all__ = ["Predictor", "resolve_onnx"]
+__all__ = ["MEMORY_FORMS", "Predictor", "check_memory", "resolve_onnx"]
 
+MEMORY_FORMS: tuple[Memory, ...] = ("auto", *get_args(MemoryForm))
 # Multiply-adds of one run, and the interval of key frames up to it: zhang2016 has 32 billion.
 # A frame between costs under a hundredth of that, so that the network stays most of the time of a
 # video; beyond 16 frames the flow from the key frames is often lost.
@@ -39,13 +40,14 @@ class Predictor:
         *,
         device: Device = "auto",
         temperature: float | None = None,
+        memory: Memory = "auto",
         low_memory: bool = False,
     ) -> None:
         self._options: dict[str, Any] = {
             "model": model,
             "device": device,
             "temperature": temperature,
-            "low_memory": low_memory,
+            "memory": check_memory(memory, low_memory=low_memory),
         }
         self._files = resolve(model)
         self._resolved: Resolved | None = None
@@ -70,7 +72,7 @@ class Predictor:
             device=self._options["device"],
             input_hw=input_hw,
             temperature=self._options["temperature"],
-            low_memory=self._options["low_memory"],
+            memory=self._options["memory"],
         )
 
     def _build_onnx(self, resolved: Resolved, input_hw: tuple[int, int] | None) -> network.Network:
@@ -84,7 +86,7 @@ class Predictor:
             input_hw=input_hw or resolved.input_hw,
             output=resolved.output,
             device=self._options["device"],
-            low_memory=self._options["low_memory"],
+            memory=self._options["memory"],
         )
 
     @property
@@ -103,6 +105,11 @@ class Predictor:
         """Why this device is in use, as a sentence; for an `OnnxModel` also its preset."""
         reason = self._network.device_reason
         return reason if self._resolved is None else f"{reason}; {self._resolved.reason}"
+
+    @property
+    def memory(self) -> str:
+        """The memory form in use: ``"fast"``, ``"balanced"`` or ``"low"``, never ``"auto"``."""
+        return self._network.memory
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -236,6 +243,24 @@ def resolve_onnx(model: OnnxModel) -> tuple[OnnxSignature, Resolved]:
         for infos in (signature.inputs, signature.outputs)
     )
     return signature, resolve_conventions(model, inputs, outputs)
+
+
+def check_memory(memory: Memory, *, low_memory: bool = False) -> Memory:
+    """Return the memory form that was asked for; `low_memory` is an alias of "low".
+
+    Raises
+    ------
+    OptionError
+        There is no such form, or the two contradict each other.
+    """
+    if memory not in MEMORY_FORMS:
+        names = ", ".join(map(repr, MEMORY_FORMS[:-1]))
+        raise OptionError(f"memory must be {names} or {MEMORY_FORMS[-1]!r}, got {memory!r}")
+    if not low_memory:
+        return memory
+    if memory not in ("auto", "low"):
+        raise OptionError(f"low_memory=True contradicts memory={memory!r}; leave out one of them")
+    return "low"
 
 
 def _as_plane(lightness: npt.ArrayLike) -> AnyArray:

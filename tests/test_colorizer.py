@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import colorcv
-from colorcv import api, network
+from colorcv import Colorizer, api, network
 from colorcv.color import lab
+from colorcv.errors import OptionError
 from colorcv.image.source import SourceImage
 
 Lightness = npt.NDArray[np.float32]
@@ -287,3 +290,31 @@ def test_colorizing_needs_no_requests() -> None:
         "assert 'requests' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_memory_forms_of_a_colorizer() -> None:
+    small = Colorizer("lite", device="cpu", low_memory=True)
+    assert small.memory == "low"
+    assert pickle.loads(pickle.dumps(small)).memory == "low"
+    assert Colorizer("lite", device="cpu", memory="fast").memory == "fast"
+    automatic = Colorizer("lite", device="cpu")
+    assert automatic.memory == "balanced"
+    assert re.search("memory form balanced, which needs .* MiB are free", automatic.device_reason)
+    grey = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (48, 1))
+    results = [
+        colorcv.colorize(grey, model="lite", device="cpu", memory=memory)
+        for memory in ("fast", "balanced", "low")
+    ]
+    assert all(np.abs(result.astype(int) - results[0]).max() <= 1 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory": "small"}, "memory must be 'auto', 'fast', 'balanced' or 'low', got 'small'"),
+        ({"memory": "fast", "low_memory": True}, "low_memory=True contradicts memory='fast'"),
+    ],
+)
+def test_wrong_memory_forms(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Colorizer("lite", device="cpu", **options)

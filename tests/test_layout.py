@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
         *("api", "colorizer", "frames", "steering", "temporal", "anchors"),
         *("models", "image", "color"),
     },
-    "api": {"colorizer", "steering", "models", "image"},
+    "api": {"colorizer", "predictor", "steering", "models", "image"},
     "colorizer": {
         *("predictor", "frames", "steering"),
         *("image", "color"),
@@ -72,11 +72,12 @@ LAYERS = {
         {"__init__"},
         {"api"},
         {"inference"},
+        {"engine"},
         {"profiles"},
         {"onnx_import"},
         {"rewrites", "caffe", "loading", "cost"},
         {"onnx", "device", "files"},
-        {"graph", "protobuf", "adapter", "lightness"},
+        {"graph", "protobuf", "adapter", "lightness", "memory"},
     ),
     "colorcv.steering": (
         {"methods"},
@@ -105,7 +106,12 @@ LAYERS = {
         {"model"},
         {"tensors"},
     ),
-    "colorcv.network.rewrites": ({"dilation"}, {"winograd", "head"}, {"transforms"}),
+    "colorcv.network.rewrites": (
+        {"channels_last"},
+        {"dilation", "tiles"},
+        {"winograd", "head"},
+        {"transforms"},
+    ),
     "colorcv.models": (
         {"__init__"},
         {"cache"},

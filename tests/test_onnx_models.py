@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 
 import colorcv
 from colorcv import Colorizer, Hint, ModelFormatError, OnnxModel, OptionError
+from colorcv._typing import MemoryForm
 from colorcv.models.conventions import PRESETS, Conventions
 from colorcv.steering.editing import SteeredImage
 from colorcv.steering.hints import observe
@@ -58,10 +59,10 @@ def plain_pipeline(name: str, lightness: Any, hints: Any = None) -> Any:
     return lab_from_rgb(pixels.reshape(-1, 3)).reshape(*pixels.shape)[..., 1:]
 
 
-@pytest.mark.parametrize("low_memory", [False, True])
+@pytest.mark.parametrize("memory", get_args(MemoryForm))
 @pytest.mark.parametrize("name", MODELS)
-def test_ab_is_that_of_onnx_runtime(name: str, low_memory: bool) -> None:
-    colorizer = Colorizer(MODELS[name], device="cpu", low_memory=low_memory)
+def test_ab_is_that_of_onnx_runtime(name: str, memory: MemoryForm) -> None:
+    colorizer = Colorizer(MODELS[name], device="cpu", memory=memory)
     for seed in range(2):
         lightness = sample_lightness((64, 64), seed)
         expected = plain_pipeline(name, lightness)

@@ -66,7 +66,7 @@ def load_colorizer(arguments: argparse.Namespace, console: Console) -> Colorizer
             model,
             device=arguments.device,
             temperature=arguments.temperature,
-            low_memory=arguments.low_memory,
+            memory=arguments.memory,
         )
     if console.verbose:
         console.note(f"model {model} on {colorizer.device}: {colorizer.device_reason}")

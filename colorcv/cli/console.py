@@ -25,8 +25,8 @@ _SWITCHES = {
     "compare": "--compare",
 }
 _OPTIONS = [
-    "model", "device", "saturation", "temperature", "max_pixels", "start", "end", "audio", "codec",
-    "quality", "keyframe_interval", "preset", "size", "steering",
+    "model", "device", "memory", "saturation", "temperature", "max_pixels", "start", "end", "audio",
+    "codec", "quality", "keyframe_interval", "preset", "size", "steering",
 ]  # fmt: skip
 _ARGUMENT = re.compile(
     rf"""(?:\b(pass|use)\ )?\b({"|".join((*_SWITCHES, *_OPTIONS))})="""

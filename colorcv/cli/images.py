@@ -66,7 +66,7 @@ def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
     runner = _Runner(colorizer, steering, arguments, console)
     failed, skipped = len(batch.problems), 0
     # With two threads, one image is read or written while the network runs on another.
-    threads = 1 if arguments.low_memory else 2
+    threads = 1 if colorizer.memory == "low" else 2
     is_single = len(batch.jobs) == 1
     label = f"colouring {batch.jobs[0].source or 'standard input'}"
     with (

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["collect_info", "collect_onnx_info", "format_info", "format_onnx_info"]
 
+ZHANG2016_WEIGHTS = 128_941_568  # bytes
+
 
 def collect_info(*, verify: bool = False) -> dict[str, Any]:
     """Return versions, devices and models as values that JSON can hold.
@@ -32,8 +34,11 @@ def collect_info(*, verify: bool = False) -> dict[str, Any]:
     from ..models import models
     from ..models import verify as verify_model
     from ..network.device import devices
+    from ..network.memory import available_memory
+    from ..network.profiles import choose_form
 
-    auto = Colorizer("lite", device="auto")
+    auto = Colorizer("lite", device="auto", memory="balanced")
+    form, reason = choose_form(ZHANG2016_WEIGHTS, available_memory())
     info: dict[str, Any] = {
         "colorcv": __version__,
         "python": platform.python_version(),
@@ -46,6 +51,7 @@ def collect_info(*, verify: bool = False) -> dict[str, Any]:
         },
         "numpy": np.__version__,
         "auto": {"device": auto.device, "reason": auto.device_reason},
+        "memory": {"form": form, "reason": reason},
         "pyav": _installed("av"),
         "pillow": _installed("pillow"),
         "pillow_heif": _installed("pillow-heif"),
@@ -165,6 +171,8 @@ def format_info(info: dict[str, Any]) -> str:
             f"  {mark} {device['name']:<12} {'as above' if reason in shown_reasons else reason}"
         )
         shown_reasons += reason
+    memory = info["memory"]
+    lines += ["", f"--memory auto is {memory['form']} for zhang2016: {memory['reason']}"]
     for model in info["models"]:
         lines += [
             "",

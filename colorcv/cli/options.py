@@ -122,8 +122,20 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how far to follow the references, 0 to 1 (default)",
     )
-    parser.add_argument(
-        "--low-memory", action="store_true", help="use the least memory for the network; slower"
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument(
+        "--memory",
+        choices=("auto", "fast", "balanced", "low"),
+        default="auto",
+        help="memory of the network on the CPU: balanced is nearly as fast as fast, low is slower;"
+        " auto is balanced, or low if little memory is free (default)",
+    )
+    memory.add_argument(
+        "--low-memory",
+        action="store_const",
+        dest="memory",
+        const="low",
+        help="the same as --memory low",
     )
     parser.add_argument(
         "--compare", action="store_true", help="write the input and the result side by side"

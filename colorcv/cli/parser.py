@@ -130,7 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_video_options(video)
 
     suggest = subcommands.add_parser("suggest", help="show plausible colours of a place")
-    suggest.set_defaults(run=steering.suggest, saturation=1.0, temperature=None, low_memory=False)
+    suggest.set_defaults(run=steering.suggest, saturation=1.0, temperature=None, memory="auto")
     suggest.set_defaults(onnx=None, preset=None, size=None, white=None)
     suggest.add_argument("input", metavar="INPUT", help="an image file")
     suggest.add_argument(

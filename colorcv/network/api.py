@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .._typing import Device, StrPath
+from .._typing import Device, Memory, StrPath
 from ..errors import ModelFormatError, OptionError
 from . import device as devices
 from .adapter import Adapter
@@ -28,7 +28,7 @@ def load(
     device: Device = "auto",
     input_hw: tuple[int, int] | None = None,
     temperature: float | None = None,
-    low_memory: bool = False,
+    memory: Memory = "auto",
 ) -> Network:
     """Load a colorization network from its Caffe files.
 
@@ -43,8 +43,9 @@ def load(
         Rows and columns of the lightness, in place of the prototxt's.
     temperature : float, optional
         T of the annealed mean, in place of the 1/T in the prototxt.
-    low_memory : bool
-        Use the least memory, at the cost of time.
+    memory : {"auto", "fast", "balanced", "low"}
+        How much memory the network may take on the CPU, which decides its speed. "auto" is
+        "balanced" if it fits into the available memory, else "low".
 
     Raises
     ------
@@ -64,7 +65,7 @@ def load(
     def read_graph() -> Graph:
         return _read_graph(paths, input_hw, temperature)
 
-    return Network(read_graph, device, low_memory)
+    return Network(read_graph, device, memory)
 
 
 def load_onnx(
@@ -74,7 +75,7 @@ def load_onnx(
     input_hw: tuple[int, int],
     output: str,
     device: Device = "auto",
-    low_memory: bool = False,
+    memory: Memory = "auto",
 ) -> Network:
     """Load a colorization network from an ONNX file.
 
@@ -87,7 +88,7 @@ def load_onnx(
         Rows and columns of its inputs.
     output : str
         Name of the output that is used.
-    device, low_memory
+    device, memory
         As for `load`.
 
     Raises
@@ -126,7 +127,7 @@ def load_onnx(
             return graph
         return replace(graph, features=find_features(graph))
 
-    return Network(read_graph, device, low_memory, adapter)
+    return Network(read_graph, device, memory, adapter)
 
 
 def _with_output(graph: Graph, output: str) -> Graph:

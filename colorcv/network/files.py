@@ -6,11 +6,15 @@ import mmap
 import os
 import stat
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .._signatures import FileKind, sniff
+from .._typing import AnyArray
 from ..errors import ModelFormatError
 
-__all__ = ["map_file", "read_small"]
+__all__ = ["map_file", "read_small", "release_pages"]
 
 _FOREIGN: dict[FileKind, str] = {
     "html": "an HTML page (a failed download; download the file again)",
@@ -51,6 +55,20 @@ def map_file(path: Path, role: str, *, has_header: bool = True) -> mmap.mmap:
     if has_header:
         _reject_foreign(mapped[:512], path, role)
     return mapped
+
+
+def release_pages(values: AnyArray) -> None:
+    """Return the memory of the mapped file behind an array to the system; it is read again on use.
+
+    Without, 123 MiB of zhang2016's file stay in memory while OpenCV makes its own copy of them.
+    """
+    base: Any = values
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _open(path: Path, role: str) -> tuple[int, int]:

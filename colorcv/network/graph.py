@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from .._typing import AnyArray
 
-__all__ = ["Attribute", "Constant", "Graph", "GraphBuilder", "Node", "Shape", "constant"]
+__all__ = [
+    "Attribute",
+    "Constant",
+    "Graph",
+    "GraphBuilder",
+    "Node",
+    "PackedFactor",
+    "Shape",
+    "constant",
+]
 
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...]
@@ -29,12 +38,15 @@ class Constant:
         Type of `array()` and of the tensor in ONNX.
     external : (str, int), optional
         File and byte offset at which the values are stored as little-endian float32.
+    release : callable
+        Called when `array()` is no longer used: returns the pages of a mapped file to the system.
     """
 
     shape: Shape
     load: Callable[[], AnyArray]
     dtype: npt.DTypeLike = np.float32
     external: tuple[str, int] | None = None
+    release: Callable[[], None] = lambda: None
 
     def array(self) -> AnyArray:
         """Return the values as an array of `shape` and `dtype`."""
@@ -78,12 +90,29 @@ class Node:
 
 
 @dataclass(frozen=True)
+class PackedFactor:
+    """The right factor of a MatMul that OpenCV 4 is given after it has loaded the graph.
+
+    Attributes
+    ----------
+    factor : Constant
+    input_shape, output_shape : tuple of int
+        Shapes of the left factor and of the product.
+    """
+
+    factor: Constant
+    input_shape: Shape
+    output_shape: Shape
+
+
+@dataclass(frozen=True)
 class Graph:
     """Nodes in topological order, from the input tensor to the output tensor.
 
     `features`, if any, is a tensor between them that can be read too; rewrites keep the node of
     this name. `more_inputs`, with their shapes, and `more_outputs` are those of networks that have
-    several.
+    several. `packed` has the right factors, by MatMul node, for which the nodes read placeholders;
+    see `loading.pack`.
     """
 
     input: str
@@ -94,6 +123,7 @@ class Graph:
     features: str | None = None
     more_inputs: tuple[tuple[str, Shape], ...] = ()
     more_outputs: tuple[str, ...] = ()
+    packed: Mapping[str, PackedFactor] = field(default_factory=dict)
 
     @property
     def inputs(self) -> dict[str, Shape]:
@@ -125,10 +155,18 @@ class Graph:
                 yield name, self.constants[name]
 
     def replaced(
-        self, nodes: Sequence[Node], constants: Mapping[str, Constant] | None = None
+        self,
+        nodes: Sequence[Node],
+        constants: Mapping[str, Constant] | None = None,
+        packed: Mapping[str, PackedFactor] | None = None,
     ) -> Graph:
-        """Return a copy with other nodes, and with `constants` added."""
-        return replace(self, nodes=tuple(nodes), constants={**self.constants, **(constants or {})})
+        """Return a copy with other nodes, and with `constants` and `packed` added."""
+        return replace(
+            self,
+            nodes=tuple(nodes),
+            constants={**self.constants, **(constants or {})},
+            packed={**self.packed, **(packed or {})},
+        )
 
 
 class GraphBuilder:
@@ -176,6 +214,13 @@ class GraphBuilder:
         return self.add_node(
             "Reshape", suffix, (name, self.add_integers(f"{suffix}_shape", shape)), shape
         )
+
+    def slice(self, suffix: str, name: str, start: Sequence[int], shape: Shape) -> str:
+        """Append a Slice of `shape` from `start`, one for each axis; return its output's name."""
+        stop = [first + count for first, count in zip(start, shape, strict=True)]
+        first = self.add_integers(f"{suffix}_start", start)
+        last = self.add_integers(f"{suffix}_stop", stop)
+        return self.add_node("Slice", suffix, (name, first, last), shape)
 
     def slice_2d(
         self, suffix: str, name: str, shape: Shape, start: tuple[int, int], step: tuple[int, int]

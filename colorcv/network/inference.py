@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .._logging import logger
-from .._typing import Float32Array
+from .._typing import Float32Array, Memory, MemoryForm
 from ..errors import DeviceError, ImageError, ModelFormatError
 from . import device as devices
-from . import loading, profiles
+from . import profiles
 from .adapter import Adapter, CaffeAdapter, HintPlanes
-from .cost import multiply_adds
+from .engine import Engine
 from .graph import Graph
 from .lightness import check_lightness, sample_pattern
+from .loading import OutOfMemoryError
+from .memory import available_memory
 from .rewrites.head import find_head
 
 __all__ = ["Head", "Network"]
@@ -55,12 +57,15 @@ class Network:
         Returns the imported graph; called each time the network is loaded on a device.
     device : str
         "auto" or a device.
-    low_memory : bool
+    memory : {"auto", "fast", "balanced", "low"}
+        How much memory the network may take on the CPU; "auto" chooses by what is available.
     adapter : Adapter, optional
         What the network takes and gives; default that of Caffe networks.
 
     Attributes
     ----------
+    memory : {"fast", "balanced", "low"}
+        The form in use. It becomes a smaller one if memory runs out.
     input_hw, output_hw : (int, int)
         Rows and columns of the lightness that goes in and of the ab that comes out.
     takes_hints : bool
@@ -73,25 +78,52 @@ class Network:
         Why it is in use.
     """
 
+    memory: MemoryForm
+    _engine: Engine
+
     def __init__(
         self,
         read_graph: Callable[[], Graph],
         device: str,
-        low_memory: bool,
+        memory: Memory,
         adapter: Adapter | None = None,
     ) -> None:
         self._read_graph = read_graph
         self._adapter = adapter
-        self._low_memory = low_memory
+        self._pending: Graph | None = None
+        self._has_features = False
         self._auto = device == "auto"
-        self._outputs: list[str] = []
-        self.device, self.device_reason = device, "requested"
+        self._memory_reason = ""
+        if memory == "auto":
+            self.memory, self._memory_reason = self._choose_form()
+        else:
+            self.memory = memory
+        self.device, self._device_reason = device, "requested"
         if self._auto:
             self._select_device()
         else:
-            self._net = self._load(device)
+            self._load(device)
             if device != "cpu":
                 self._forward(sample_pattern(self.input_hw))
+
+    @property
+    def device_reason(self) -> str:
+        if self.device != "cpu" or not self._memory_reason:
+            return self._device_reason
+        return f"{self._device_reason}; {self._memory_reason}"
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        return self._engine.input_hw
+
+    @property
+    def output_hw(self) -> tuple[int, int]:
+        height, width = self._engine.output_shape[2:]
+        return height, width
+
+    @property
+    def multiply_adds(self) -> int:
+        return self._engine.multiply_adds
 
     @property
     def takes_hints(self) -> bool:
@@ -102,7 +134,7 @@ class Network:
     def adapter(self) -> Adapter:
         """What the network takes and gives."""
         if self._adapter is None:
-            self._adapter = CaffeAdapter(next(iter(self._inputs.values()))[1])
+            self._adapter = CaffeAdapter(next(iter(self._engine.inputs.values()))[1])
         return self._adapter
 
     def predict_hinted(self, lightness: npt.ArrayLike, hints: HintPlanes) -> Float32Array:
@@ -182,14 +214,13 @@ class Network:
             raise ImageError(
                 f"lightness must have shape {self.input_hw}, got {np.shape(lightness)}"
             )
-        if self._features is None:
+        if not self._engine.has_features:
             ab = self.predict_ab(lightness)
             # Scaled to length 1, as the regression does, they are the hue and the saturation.
             return ab, np.dstack([ab, np.full(ab.shape[:2], _GREY, np.float32)])
-        # OpenCV 4 allocates the network again when other outputs are requested, so from now on both
-        # are requested every time.
-        self._outputs = [self._output, self._features]
-        ab, features = self._predict_plane(check_lightness(lightness, self.input_hw)[0])
+        plane = check_lightness(lightness, self.input_hw)[0]
+        self._has_features = True
+        ab, features = self._predict_plane(plane)
         assert features is not None
         return ab, features
 
@@ -218,38 +249,29 @@ class Network:
     def _predict_plane(
         self, plane: Float32Array, hints: HintPlanes | None = None
     ) -> tuple[Float32Array, Float32Array | None]:
-        try:
-            return self._forward(plane, hints)
-        except DeviceError as err:
-            if not self._auto or self.device == "cpu":
-                raise
-            self._fall_back_to_cpu(f"{self.device} failed during use: {err}")
-        return self._forward(plane, hints)
+        while True:
+            try:
+                if self._has_features:
+                    self._engine.request_features()
+                return self._forward(plane, hints)
+            except OutOfMemoryError:
+                if self.device != "cpu" or not self._shrink():
+                    raise
+                self._load("cpu")
+            except DeviceError as err:
+                if not self._auto or self.device == "cpu":
+                    raise
+                self._fall_back_to_cpu(f"{self.device} failed during use: {err}")
 
     def _forward(
         self, plane: Float32Array, hints: HintPlanes | None = None
     ) -> tuple[Float32Array, Float32Array | None]:
         """Return ab and, once `predict_features` has been called, the features."""
-        inputs = self.adapter.encode(plane, hints, self._inputs)
-        try:
-            if len(inputs) == 1:
-                (values,) = inputs.values()
-                self._net.setInput(values)
-            else:
-                for name, values in inputs.items():
-                    self._net.setInput(values, name)
-            # With two outputs, OpenCV 4 returns the last one it read, so they are named.
-            if self._outputs:
-                output, *more = self._net.forward(self._outputs)
-            else:
-                output, more = self._net.forward(self._output), []
-        except cv2.error as err:
+        engine = self._engine
+        output, more = engine.run(self.adapter.encode(plane, hints, engine.inputs))
+        if output.shape != engine.output_shape:
             raise DeviceError(
-                f"OpenCV {cv2.__version__} failed to run the network on {self.device!r}: {err}"
-            ) from err
-        if output.shape != self._output_shape:
-            raise DeviceError(
-                f"expected output of shape {self._output_shape} on {self.device!r}, got "
+                f"expected output of shape {engine.output_shape} on {self.device!r}, got "
                 f"{output.shape}"
             )
         # NaN fails the comparison too; OpenCV 5 may write the largest float in place of NaN.
@@ -261,9 +283,9 @@ class Network:
                 "weights are damaged or far too large, or its units are others than stated"
             )
         ab = self.adapter.decode(np.asarray(output, np.float32))
-        if not more:
+        if more is None:
             return ab, None
-        features: Float32Array = np.ascontiguousarray(more[0][0].transpose(1, 2, 0))
+        features: Float32Array = np.ascontiguousarray(more[0].transpose(1, 2, 0))
         if not np.isfinite(features).all():
             raise DeviceError(f"the network's features on {self.device!r} are not finite")
         return ab, features
@@ -276,47 +298,55 @@ class Network:
             return
         try:
             self.device = "cuda"
-            self._net = self._load("cuda")
+            self._load("cuda")
             cuda_ab = self._forward(sample_pattern(self.input_hw))[0].copy()
         except DeviceError as err:
             self._fall_back_to_cpu(f"CUDA failed: {err}")
             return
-        cuda_net = self._net
+        cuda_engine = self._engine
         self._fall_back_to_cpu("CUDA is available but disagrees with the CPU")
         difference = float(np.abs(self._forward(sample_pattern(self.input_hw))[0] - cuda_ab).max())
         if difference <= AUTO_TOLERANCE:
-            self._net, self.device = cuda_net, "cuda"
-            self.device_reason = (
+            self._engine, self.device = cuda_engine, "cuda"
+            self._device_reason = (
                 f"CUDA is available and agrees with the CPU within {difference:.3f} in ab"
             )
         else:
-            self.device_reason += f" (by up to {difference:.1f} in ab)"
-            logger.warning("running on the CPU: %s", self.device_reason)
+            self._device_reason += f" (by up to {difference:.1f} in ab)"
+            logger.warning("running on the CPU: %s", self._device_reason)
 
     def _fall_back_to_cpu(self, reason: str) -> None:
-        self.device, self.device_reason = "cpu", reason
-        self._net = self._load("cpu")
+        self.device, self._device_reason = "cpu", reason
+        self._load("cpu")
 
-    def _load(self, device: str) -> cv2.dnn.Net:
-        profile = profiles.select_profile(device, low_memory=self._low_memory)
+    def _load(self, device: str) -> None:
+        """Load the network; if memory runs out on the CPU, in the next smaller form that fits."""
+        while True:
+            try:
+                profile = profiles.select_profile(device, self.memory)
+                self._engine = Engine(self._next_graph, device, profile)
+            except OutOfMemoryError:
+                if device != "cpu" or not self._shrink():
+                    raise
+            else:
+                return
 
-        def make_graph() -> Graph:
-            graph = self._read_graph()
-            self.input_hw = (graph.input_shape[2], graph.input_shape[3])
-            self.output_hw = (graph.output_shape[2], graph.output_shape[3])
-            self._inputs, self._output_shape = graph.inputs, graph.output_shape
-            self.multiply_adds = multiply_adds(graph)
-            self._output, self._features = graph.output, graph.features
-            return profile.rewrite(graph)
+    def _next_graph(self) -> Graph:
+        """Return the graph that the memory form was chosen for, the first time; else read it."""
+        graph, self._pending = self._pending, None
+        return graph or self._read_graph()
 
-        try:
-            net = loading.load_net(make_graph, device, profile.load_mode)
-        except DeviceError:
-            if profile.load_mode == "buffer" or device != "cpu":
-                raise
-            # The disk is full, or OpenCV cannot open the path. Loading from a buffer gives the
-            # same network and only takes more memory.
-            logger.info("loading the network from memory", exc_info=True)
-            net = loading.load_net(make_graph, device, "buffer")
-        net.enableWinograd(profile.opencv_winograd)
-        return net
+    def _shrink(self) -> bool:
+        """Choose the next smaller memory form; return False if there is none."""
+        if self.memory == "low":
+            return False
+        larger = self.memory
+        self.memory = "balanced" if larger == "fast" else "low"
+        self._memory_reason = f"memory form {self.memory}, because memory ran out with {larger}"
+        logger.warning("there is not enough memory for the network's form %s", self._memory_reason)
+        return True
+
+    def _choose_form(self) -> tuple[MemoryForm, str]:
+        graph = self._pending = self._read_graph()
+        weights = sum(math.prod(found.shape) for _, found in graph.used_constants())
+        return profiles.choose_form(4 * weights, available_memory())

@@ -45,6 +45,7 @@ def encode(graph: Graph, *, external: bool = False) -> UInt8Array:
         stop = start + _size(part)
         if isinstance(part, Constant):
             buffer[start:stop].view(_little_endian(part))[:] = part.array().reshape(-1)
+            part.release()
         else:
             buffer[start:stop] = np.frombuffer(part, np.uint8)
         start = stop
@@ -56,6 +57,7 @@ def write(graph: Graph, file: BinaryIO) -> None:
     for part in _model(graph, external=False):
         if isinstance(part, Constant):
             np.ascontiguousarray(part.array(), _little_endian(part)).tofile(file)
+            part.release()
         else:
             file.write(part)
 

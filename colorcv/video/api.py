@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._logging import logger
-from .._typing import Device, IgnoreBorder, ModelName, StrPath, UInt8Array
+from .._typing import Device, IgnoreBorder, Memory, ModelName, StrPath, UInt8Array
 from ..errors import OptionError, VideoError
 from ..frames import FrameColorizer, has_features, interval_for
 from ..image.validation import check_ignore_border, check_saturation, check_strength
@@ -38,6 +38,7 @@ def colorize_video(
     *,
     model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
+    memory: Memory = "auto",
     colorizer: FrameColorizer | None = None,
     keyframe_interval: int | None = None,
     smooth: bool = True,
@@ -68,10 +69,10 @@ def colorize_video(
         A camera records until `end`, in seconds.
     output : path, optional
         Default ``<stem>.color<ext>`` beside the source; the suffix selects the container.
-    model, device
+    model, device, memory
         As for `Colorizer`.
     colorizer : Colorizer, optional
-        An existing one, in place of `model` and `device`.
+        An existing one, in place of `model`, `device` and `memory`.
     keyframe_interval : int, optional
         The network runs on every n-th frame, and also at cuts and where motion is lost. Default 8,
         or up to 16 for networks that take much longer than zhang2016.
@@ -146,7 +147,7 @@ def colorize_video(
     if colorizer is None:
         from ..api import default_colorizer
 
-        colorizer = default_colorizer(model, device)
+        colorizer = default_colorizer(model, device, memory)
     steering = VideoSteering(colorizer, hints, reference, reference_strength)
     if steering.has_hints and path is None:
         raise OptionError("hints need a video file: a camera or capture cannot be read twice")
@@ -219,6 +220,7 @@ def preview(
     *,
     model: ModelName | str | ModelFiles | OnnxModel = "zhang2016",
     device: Device = "auto",
+    memory: Memory = "auto",
     colorizer: Any = None,
     saturation: float = 1.0,
     reference: Any = None,
@@ -232,7 +234,7 @@ def preview(
     source : path
     n : int
         1 or more; if the video has fewer frames, all are coloured.
-    model, device, colorizer, saturation, reference, reference_strength, ignore_border
+    model, device, memory, colorizer, saturation, reference, reference_strength, ignore_border
         As for `colorize_video`.
 
     Yields
@@ -259,7 +261,7 @@ def preview(
     if colorizer is None:
         from ..api import default_colorizer
 
-        colorizer = default_colorizer(model, device)
+        colorizer = default_colorizer(model, device, memory)
     steered = {}
     if reference is not None:
         prepared = prepare_reference(colorizer, reference, "bgr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -50,6 +51,7 @@ def run_lite(*arguments: str) -> int:
         ("pass keyframe_interval=1 instead", "use --keyframe-interval 1 instead"),
         ("photo model=lite.jpg is damaged", "photo model=lite.jpg is damaged"),
         ("pass low_memory=True", "use --low-memory"),
+        ('use memory="low"', "use --memory low"),
         ("or use device='cpu'", "or use --device cpu"),
         ("audio='keep' needs PyAV", "--audio keep needs PyAV"),
         ("pass saturation=0.5.", "use --saturation 0.5."),
@@ -57,6 +59,26 @@ def run_lite(*arguments: str) -> int:
 )
 def test_keyword_arguments_become_flags(message: str, expected: str) -> None:
     assert as_flags(message) == expected
+
+
+def test_info_tells_the_memory_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser.main(["info"]) == 0
+    assert re.search(
+        r"--memory auto is (balanced|low) for zhang2016: memory form \1, .* MiB",
+        capsys.readouterr().out,
+    )
+
+
+def test_memory_forms(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_lite("a.png", "--memory", "fast", "-o", "fast.png", "-v") == 0
+    assert run_lite("a.png", "--low-memory", "-o", "low.png") == 0
+    fast, low = (cv2.imread(str(workdir / f"{name}.png")) for name in ("fast", "low"))
+    assert np.abs(fast.astype(int) - low).max() <= 1
+    for arguments in (["--memory", "fast", "--low-memory"], ["--memory", "small"]):
+        with pytest.raises(SystemExit) as error:
+            run_lite("a.png", *arguments)
+        assert error.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_info_has_no_python(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,8 +144,8 @@ def test_requested_cuda_is_used(tmp_path: Path, cuda: Any) -> None:
     cuda(correct)
     net = load(tmp_path, "cuda-fp16")
     assert (net.device, net.device_reason) == ("cuda-fp16", "requested")
-    assert net._net._target == cv2.dnn.DNN_TARGET_CUDA_FP16
-    assert net._net._backend == cv2.dnn.DNN_BACKEND_CUDA
+    assert net._engine._net._target == cv2.dnn.DNN_TARGET_CUDA_FP16
+    assert net._engine._net._backend == cv2.dnn.DNN_BACKEND_CUDA
     assert_correct(net)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ import numpy.typing as npt
 import pytest
 
 from colorcv import network
+from colorcv._typing import MemoryForm
 from colorcv.errors import DeviceError, ImageError, ModelFormatError
-from colorcv.network import onnx, profiles
+from colorcv.network import inference, onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
+from colorcv.network.memory import AvailableMemory
 from tests.reference import caffe_writer, onnx_reference, small
 
 Array = npt.NDArray[Any]
@@ -29,6 +32,7 @@ LITE_FILES = (
     LITE / "colorcv_lite_v2.caffemodel",
     LITE / "pts_in_hull.npy",
 )
+FORMS: tuple[MemoryForm, ...] = ("fast", "balanced", "low")
 TOLERANCE = 0.05  # in ab, of a range of +-110
 
 
@@ -107,8 +111,10 @@ def test_encoded_onnx_on_onnx_runtime(seeded: Seeded) -> None:
     assert max_difference(found, seeded.ab) < TOLERANCE
 
 
-def test_low_memory_gives_the_same_ab(seeded: Seeded) -> None:
-    net = network.load(*seeded.files, low_memory=True)
+@pytest.mark.parametrize("memory", FORMS)
+def test_every_memory_form_gives_the_same_ab(seeded: Seeded, memory: MemoryForm) -> None:
+    net = network.load(*seeded.files, device="cpu", memory=memory)
+    assert (net.memory, net.device_reason) == (memory, "requested")
     assert max_difference(net.predict_ab(seeded.lightness), seeded.ab) < TOLERANCE
 
 
@@ -126,8 +132,8 @@ def test_folder_with_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     folder = tmp_path / "größe 大 ' %s"
     folder.mkdir()
     lightness = caffe_writer.sample_lightness((16, 24))
-    for low_memory in (False, True):
-        net = network.load(*small.write(folder), low_memory=low_memory)
+    for memory in FORMS:
+        net = network.load(*small.write(folder), memory=memory)
         np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
     monkeypatch.chdir(folder)
     files = [path.name for path in small.write(folder)[:2]]
@@ -208,7 +214,7 @@ class FakeNet:
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [
-        (cv2.error("out of memory"), DeviceError, "failed to run .* on 'cpu': out of memory"),
+        (cv2.error("broken"), DeviceError, "failed to run .* on 'cpu': broken"),
         (np.full((1, 2, 16, 24), np.nan), ModelFormatError, "not a colour"),
         (np.zeros((1, 2, 8, 8)), DeviceError, r"expected output of shape \(1, 2, 16, 24\)"),
     ],
@@ -217,9 +223,99 @@ def test_opencv_failures_on_the_cpu(
     tmp_path: Path, output: Any, error: type[Exception], message: str
 ) -> None:
     net = network.load(*small.write(tmp_path))
-    net._net = FakeNet(output)
+    net._engine._net = FakeNet(output)
     with pytest.raises(error, match=message):
         net.predict_ab(caffe_writer.sample_lightness((16, 24)))
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """Exceptions that the next calls of `readNetFromONNX` raise."""
+    errors: list[Exception] = []
+    read = cv2.dnn.readNetFromONNX
+
+    def fail_first(*args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop(0)
+        return read(*args, **options)
+
+    monkeypatch.setattr(cv2.dnn, "readNetFromONNX", fail_first)
+    return errors
+
+
+def test_smaller_form_when_memory_runs_out_while_loading(
+    tmp_path: Path, failures: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    failures += [cv2.error("std::bad_alloc"), MemoryError()]
+    net = network.load(*small.write(tmp_path), device="cpu", memory="fast")
+    assert (net.memory, failures) == ("low", [])
+    assert net.device_reason == ("requested; memory form low, because memory ran out with balanced")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "memory form balanced, because memory ran out with fast" in caplog.text
+    lightness = caffe_writer.sample_lightness((16, 24))
+    np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+
+
+def test_smaller_form_when_memory_runs_out_in_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = network.load(*small.write(tmp_path), device="cpu", memory="balanced")
+    error = cv2.error("Failed to allocate 123 bytes")
+    error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
+    net._engine._net = FakeNet(error)  # type: ignore[assignment]
+    lightness = caffe_writer.sample_lightness((16, 24))
+    np.testing.assert_allclose(net.predict_ab(lightness), small.answer(lightness), atol=1e-3)
+    assert net.memory == "low"
+    assert "memory ran out with balanced" in caplog.text
+
+
+def test_no_form_fits(tmp_path: Path, failures: list[Exception]) -> None:
+    failures += [MemoryError()] * 3
+    with pytest.raises(DeviceError, match="not enough memory for the network; use memory="):
+        network.load(*small.write(tmp_path), device="cpu", memory="fast")
+
+
+def test_other_errors_do_not_change_the_form(tmp_path: Path, failures: list[Exception]) -> None:
+    failures += [cv2.error("bad node")] * 2
+    with pytest.raises(DeviceError, match="cannot load the network for 'cpu': bad node"):
+        network.load(*small.write(tmp_path), device="cpu", memory="fast")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_AS and /proc")
+def test_smaller_form_under_a_limit_of_the_address_space(seeded: Seeded, tmp_path: Path) -> None:
+    np.save(tmp_path / "lightness.npy", seeded.lightness)
+    script = """
+import logging, re, resource, sys
+import cv2, numpy as np
+from pathlib import Path
+from colorcv import network
+logging.basicConfig(format="%(levelname)s %(message)s")
+lightness = np.load(sys.argv[1])
+size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
+limit = size + (600 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+cv2.setNumThreads(1)
+net = network.load(*sys.argv[2:], device="cpu", memory="fast")
+np.save(sys.argv[1], net.predict_ab(lightness))
+print(net.memory)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "lightness.npy"), *seeded.files]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.strip() in ("balanced", "low")
+    assert "WARNING there is not enough memory" in completed.stderr
+    assert max_difference(np.load(tmp_path / "lightness.npy"), seeded.ab) < TOLERANCE
+
+
+def test_auto_fits_into_a_container(seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mebibytes, form in ((8000, "balanced"), (350, "low")):
+        found = AvailableMemory(mebibytes << 20, "free within the container's limit")
+        monkeypatch.setattr(inference, "available_memory", lambda found=found: found)
+        net = network.load(*seeded.files, device="cpu", memory="auto")
+        assert net.memory == form
+        assert f"{mebibytes} MiB are free within the container's limit" in net.device_reason
+        assert max_difference(net.predict_ab(seeded.lightness), seeded.ab) < TOLERANCE
+    assert network.load(*LITE_FILES, device="cpu").memory == "balanced"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
@@ -238,13 +334,13 @@ def test_file_and_onnx_are_released(seeded: Seeded) -> None:
 
 def test_unknown_opencv_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "6.1.0")
-    assert profiles.select_profile("cpu", low_memory=False).rewrites == ()
-    assert profiles.select_profile("cuda", low_memory=False).rewrites == ()
+    assert profiles.select_profile("cpu", "fast").rewrites == ()
+    assert profiles.select_profile("cuda", "fast").rewrites == ()
 
 
-@pytest.mark.parametrize("low_memory", [False, True], ids=["fast", "low-memory"])
-def test_features_beside_ab(seeded: Seeded, low_memory: bool) -> None:
-    net = network.load(*seeded.files, low_memory=low_memory)
+@pytest.mark.parametrize("memory", FORMS)
+def test_features_beside_ab(seeded: Seeded, memory: MemoryForm) -> None:
+    net = network.load(*seeded.files, memory=memory)
     alone = net.predict_ab(seeded.lightness)
     ab, features = net.predict_features(seeded.lightness)
     np.testing.assert_allclose(ab, alone, atol=1e-4)
@@ -256,14 +352,14 @@ def test_features_beside_ab(seeded: Seeded, low_memory: bool) -> None:
     assert max_difference(shares @ net.head.centers, seeded.ab) < TOLERANCE
 
 
-@pytest.mark.parametrize("low_memory", [False, True], ids=["fast", "low-memory"])
+@pytest.mark.parametrize("memory", FORMS)
 @pytest.mark.parametrize("rewritten", [False, True], ids=["plain", "rewritten"])
 def test_features_of_lite(
-    monkeypatch: pytest.MonkeyPatch, rewritten: bool, low_memory: bool
+    monkeypatch: pytest.MonkeyPatch, rewritten: bool, memory: MemoryForm
 ) -> None:
     if not rewritten:
         monkeypatch.setattr(profiles, "PROFILES", ())
-    net = network.load(*LITE_FILES, device="cpu", low_memory=low_memory)
+    net = network.load(*LITE_FILES, device="cpu", memory=memory)
     lightness = caffe_writer.sample_lightness(seed=5)[:192, :192]
     ab, features = net.predict_features(lightness)
     assert features.shape == (48, 48, 128)

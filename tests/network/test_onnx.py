@@ -106,7 +106,7 @@ def test_failed_load_mode_falls_back_to_the_buffer(
 
     monkeypatch.setattr(loading, "load_net", read)
     monkeypatch.setattr(
-        profiles, "select_profile", lambda device, low_memory: profiles.Profile(load_mode=load_mode)
+        profiles, "select_profile", lambda device, form: profiles.Profile(load_mode=load_mode)
     )
     lightness = sample_lightness((16, 24))
     net = network.load(*small.write(tmp_path), device="cpu")

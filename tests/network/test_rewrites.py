@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from colorcv._typing import MemoryForm
 from colorcv.network import onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
+from colorcv.network.engine import Engine
 from colorcv.network.graph import Graph, Node
-from colorcv.network.rewrites import dilation, head, transforms, winograd
+from colorcv.network.memory import AvailableMemory
+from colorcv.network.rewrites import channels_last, dilation, head, transforms, winograd
 from tests.reference import onnx_reference, small
 from tests.reference.caffe_writer import encode, sample_lightness
 
@@ -80,19 +85,34 @@ NETS = {
     + conv("c", "b", 6, "kernel_size: 3 pad: 1 dilation: 2")
     + conv("last", "c", 6, "kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0"),
 }
+
+
+def takes_all(node: Node, channels: int) -> bool:
+    return True
+
+
 SIZES = [(12, 24), (18, 30)]
 
 REWRITES: dict[str, Callable[[Graph], Graph]] = {
     "space_to_batch_tiled": dilation.space_to_batch_tiled,
     "space to batch, Winograd": dilation.space_to_batch_winograd,
-    "winograd": winograd.winograd(lambda node, channels: True),
-    "winograd, fewest products": winograd.winograd(lambda node, channels: True, max_products=1),
-    "winograd, smallest kernels": winograd.winograd(lambda node, channels: True, max_products=9),
+    "winograd": winograd.winograd(takes_all),
+    "winograd, fewest products": winograd.winograd(takes_all, max_products=1),
+    "winograd, smallest kernels": winograd.winograd(takes_all, max_products=9),
     "space to batch, fewest products": partial(dilation.space_to_batch_winograd, max_products=1),
+    **{
+        f"channels last, {name}": channels_last.winograd_channels_last(takes_all, **options)
+        for name, options in {
+            "defaults": {},
+            "tiles of 5": {"max_products": 1, "max_tile": 5},
+            "tiles of 4, shared": {"max_products": 1, "reuse_tiles": True},
+            "smallest kernels": {"max_products": 9, "reuse_tiles": True},
+        }.items()
+    },
     "head": head.head_to_gemm,
     "all for 4": lambda graph: head.head_to_gemm(dilation.space_to_batch_tiled(graph)),
     "all for 5": lambda graph: head.head_to_gemm(
-        winograd.winograd(lambda node, channels: True)(dilation.space_to_batch_winograd(graph))
+        winograd.winograd(takes_all)(dilation.space_to_batch_winograd(graph))
     ),
 }
 
@@ -137,21 +157,54 @@ def test_rewrites_keep_the_output(
     assert len({node.name for node in rewritten.nodes}) == len(rewritten.nodes)
     lightness = sample_lightness(size)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
-    found = onnx_reference.run_ab(onnx.encode(rewritten), lightness)
+    found = onnx_reference.run_ab(onnx.encode(filled(rewritten)), lightness)
     assert np.ptp(expected) > 5
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+def filled(graph: Graph) -> Graph:
+    """Return the graph with the packed factors as constants, in place of the placeholders."""
+    nodes = []
+    for node in graph.nodes:
+        if node.name in graph.packed:
+            node = replace(node, inputs=(node.inputs[0], f"{node.name}:factor"))
+        nodes.append(node)
+    factors = {f"{name}:factor": packed.factor for name, packed in graph.packed.items()}
+    return graph.replaced(nodes, factors)
+
+
 @pytest.mark.parametrize("name", NETS)
-def test_this_opencv_runs_its_profile(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("form", get_args(MemoryForm))
+def test_this_opencv_runs_its_profiles(tmp_path: Path, name: str, form: MemoryForm) -> None:
     graph = build(tmp_path, name, (18, 30))
-    profile = profiles.select_profile("cpu", low_memory=False)
     lightness = sample_lightness((18, 30))
-    net = cv2.dnn.readNetFromONNX(onnx.encode(profile.rewrite(graph)))
-    net.setInput((lightness - 50)[None, None])
-    found = net.forward()[0].transpose(1, 2, 0)
+    engine = Engine(lambda: graph, "cpu", profiles.select_profile("cpu", form))
+    found = engine.run({"data_l": (lightness - 50)[None, None]})[0][0].transpose(1, 2, 0)
     expected = onnx_reference.run_ab(onnx.encode(graph), lightness)
     np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+@pytest.mark.skipif(cv2.__version__.startswith("5"), reason="MatMul's factors are packed by 4 only")
+@pytest.mark.parametrize("name", NETS)
+def test_opencv_4_runs_packed_factors(tmp_path: Path, name: str) -> None:
+    rewrites = (channels_last.winograd_channels_last(takes_all, reuse_tiles=True),)
+    graph = build(tmp_path, name, (18, 30))
+    graph = replace(graph, features=graph.nodes[-4].inputs[0])
+    lightness = sample_lightness((18, 30))
+    engine = Engine(lambda: graph, "cpu", profiles.Profile(rewrites))
+    expected = onnx_reference.run_ab(onnx.encode(replace(graph, features=None)), lightness)
+    for _ in range(2):
+        found, features = engine.run({"data_l": (lightness - 50)[None, None]})
+        np.testing.assert_allclose(found[0].transpose(1, 2, 0), expected, atol=5e-3)
+        engine.request_features()  # OpenCV allocates the network again, and factors are lost
+    assert features is not None
+
+
+def test_placeholders_of_packed_factors_give_no_colour(tmp_path: Path) -> None:
+    graph = build(tmp_path, "plain 3x3", (12, 24))
+    rewritten = REWRITES["channels last, defaults"](graph)
+    assert len(rewritten.packed) == 2
+    assert np.isnan(onnx_reference.run_ab(onnx.encode(rewritten), sample_lightness((12, 24)))).all()
 
 
 def ops(graph: Graph) -> list[str]:
@@ -177,7 +230,8 @@ def test_all_convolutions_are_rewritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rewrite", ["space_to_batch_tiled", "space to batch, Winograd", "winograd"]
+    "rewrite",
+    ["space_to_batch_tiled", "space to batch, Winograd", "winograd", "channels last, defaults"],
 )
 def test_other_layers_stay(tmp_path: Path, rewrite: str) -> None:
     graph = build(tmp_path, "layers that no rewrite takes", (12, 24))
@@ -257,30 +311,45 @@ def test_the_published_f43_matrices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "rewrites", "low_memory_load_mode"),
+    ("version", "fast", "low"),
     [
-        ("4.9.0", 0, "buffer"),
-        ("4.10.0", 2, "file"),
-        ("4.14.0-dev", 2, "file"),
-        ("4.15.0", 0, "buffer"),
-        ("5.0.0", 3, "external"),
-        ("5.1.0", 0, "buffer"),
-        ("6.1.0", 0, "buffer"),
-        ("unknown", 0, "buffer"),
+        ("4.9.0", 0, 0),
+        ("4.10.0", 2, 2),
+        ("4.14.0-dev", 2, 2),
+        ("4.15.0", 0, 0),
+        ("5.0.0", 3, 0),
+        ("5.1.0", 0, 0),
+        ("6.1.0", 0, 0),
+        ("unknown", 0, 0),
     ],
 )
-def test_select_profile(
-    monkeypatch: pytest.MonkeyPatch, version: str, rewrites: int, low_memory_load_mode: str
-) -> None:
+def test_select_profile(monkeypatch: pytest.MonkeyPatch, version: str, fast: int, low: int) -> None:
     monkeypatch.setattr(cv2, "__version__", version)
-    assert len(profiles.select_profile("cpu", low_memory=False).rewrites) == rewrites
-    low = profiles.select_profile("cpu", low_memory=True)
-    assert (low.rewrites, low.opencv_winograd, low.load_mode) == ((), False, low_memory_load_mode)
+    chosen = {form: profiles.select_profile("cpu", form) for form in get_args(MemoryForm)}
+    assert [len(profile.rewrites) for profile in chosen.values()] == [fast, fast, low]
+    assert not chosen["low"].opencv_winograd
+    assert chosen["fast"].peak >= chosen["balanced"].peak > chosen["low"].peak
     for name in ("cuda", "cuda-fp16", "opencl", "opencl-fp16"):
-        assert profiles.select_profile(name, low_memory=False) == profiles.DEFAULT_PROFILE
+        assert profiles.select_profile(name, "balanced") == profiles.DEFAULT_PROFILE
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "form", "reason"),
+    [
+        (None, "balanced", "the free memory is not known"),
+        (8000, "balanced", r"balanced, which needs \d+ MiB; 8000 MiB are free"),
+        (300, "low", r"low, because balanced needs \d+ MiB and only 300 MiB are free"),
+        (1, "low", "only 1 MiB are free"),
+    ],
+)
+def test_choose_form(mebibytes: int | None, form: str, reason: str) -> None:
+    available = None if mebibytes is None else AvailableMemory(mebibytes << 20, "free")
+    chosen, why = profiles.choose_form(123 << 20, available)
+    assert chosen == form
+    assert re.search(reason, why)
 
 
 def test_classic_engine_gets_the_plain_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
     monkeypatch.setenv("OPENCV_FORCE_DNN_ENGINE", "1")
-    assert profiles.select_profile("cpu", low_memory=False) == profiles.DEFAULT_PROFILE
+    assert profiles.select_profile("cpu", "fast") == profiles.DEFAULT_PROFILE

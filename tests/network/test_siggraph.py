@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from colorcv._typing import MemoryForm
 from colorcv.errors import ModelFormatError
 from colorcv.network import onnx, profiles
 from colorcv.network.caffe import caffemodel, importer, prototxt
+from colorcv.network.engine import Engine
 from colorcv.network.graph import Graph
 from tests.reference import siggraph_caffe
 from tests.reference.caffe_writer import sample_lightness
@@ -37,18 +39,18 @@ def forward(net: cv2.dnn.Net, values: Any) -> Any:
     return net.forward().copy()
 
 
-@pytest.mark.parametrize("low_memory", [False, True])
-def test_agrees_with_onnx_runtime(tmp_path: Path, low_memory: bool) -> None:
+@pytest.mark.parametrize("memory", get_args(MemoryForm))
+def test_agrees_with_onnx_runtime(tmp_path: Path, memory: MemoryForm) -> None:
     runtime = pytest.importorskip("onnxruntime")
     graph = read(siggraph_caffe.write(tmp_path, size=SIZE))
     session = runtime.InferenceSession(bytes(onnx.encode(graph)))
-    profile = profiles.select_profile("cpu", low_memory=low_memory)
-    net = cv2.dnn.readNetFromONNX(onnx.encode(profile.rewrite(graph)))
+    profile = profiles.select_profile("cpu", memory)
+    engine = Engine(lambda: graph, "cpu", profile)
     for seed in range(2):
         values = sample_input(seed)
         expected = session.run(None, {graph.input: values})[0]
         assert expected.std() > 10
-        np.testing.assert_allclose(forward(net, values), expected, atol=0.01)
+        np.testing.assert_allclose(engine.run({graph.input: values})[0], expected, atol=0.01)
 
 
 @pytest.mark.skipif(not hasattr(cv2.dnn, "readNetFromCaffe"), reason="OpenCV 5 reads no Caffe")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..._typing import Float32Array
 from ...errors import ModelFormatError, OptionError
+from ..files import release_pages
 from ..graph import Attribute, Constant, GraphBuilder, Shape
 from .caffemodel import Blob
 from .prototxt import Message
@@ -161,7 +162,14 @@ class ImportContext(GraphBuilder):
         if not (low >= -FLOAT_MAX and high <= FLOAT_MAX):
             raise ModelFormatError(f"{location}, blob {index}: it has NaN or infinite values")
         external = None if blob.offset is None else (self._weights_file, blob.offset)
-        return Constant(shape, lambda: blob.values, external=external)
+        weights = Constant(
+            shape,
+            lambda: blob.values,
+            external=external,
+            release=lambda: release_pages(blob.values),
+        )
+        weights.release()
+        return weights
 
 
 def _without_ones(shape: Shape) -> Shape:

@@ -17,7 +17,7 @@ from ..graph import Graph, GraphBuilder, Node, Shape, constant
 from .transforms import MAX_PRODUCTS, TRANSFORMS, select_transform
 from .winograd import lower_to_winograd
 
-__all__ = ["space_to_batch_tiled", "space_to_batch_winograd"]
+__all__ = ["dilation_of", "space_to_batch_tiled", "space_to_batch_winograd"]
 
 # The number of nodes grows with the dilation, and networks use 2, so layers with a larger dilation
 # than this are not rewritten.
@@ -67,7 +67,7 @@ def space_to_batch_winograd(graph: Graph, *, max_products: float = MAX_PRODUCTS)
 def _rewrite(graph: Graph, layout: _Layout) -> Graph:
     builder = GraphBuilder(graph.constants)
     phase_name: dict[str, str] = {}  # names of the tensors that exist as phases
-    dilation_of: dict[str, int] = {}  # their dilation
+    dilations: dict[str, int] = {}  # their dilation
     zero_padded: set[str] = set()  # those of them whose zero padding is intact
     spatial = set(graph.inputs)  # tensors that exist as (1, C, H, W)
 
@@ -75,31 +75,31 @@ def _rewrite(graph: Graph, layout: _Layout) -> Graph:
         """Convert a tensor back from phases if it exists as phases only."""
         if name in phase_name and name not in spatial:
             builder.prefix = name
-            layout.from_phases(builder, phase_name[name], graph.shape(name), dilation_of[name])
+            layout.from_phases(builder, phase_name[name], graph.shape(name), dilations[name])
             spatial.add(name)
 
     for node in graph.nodes:
         source = node.inputs[0]
-        dilation = _dilation(node)
+        dilation = dilation_of(node)
         if dilation:
             shape = graph.shape(source)
-            if dilation_of.get(source) != dilation:
+            if dilations.get(source) != dilation:
                 materialise(source)
                 builder.prefix = f"{node.name}:to_phases"  # a tensor may be converted twice
                 phase_name[source] = layout.to_phases(builder, source, shape, dilation)
-                dilation_of[source] = dilation
+                dilations[source] = dilation
                 zero_padded.add(source)
             builder.prefix = f"{node.name}:phases"
             phase_name[node.name] = layout.convolve(
                 builder, node, phase_name[source], shape, source in zero_padded
             )
-            dilation_of[node.name] = dilation
+            dilations[node.name] = dilation
         elif source in phase_name and source not in spatial and _is_pointwise(node, graph):
             builder.prefix = f"{node.name}:phases"
-            shape = layout.shape(node.shape, dilation_of[source])
+            shape = layout.shape(node.shape, dilations[source])
             inputs = (phase_name[source], *node.inputs[1:])
             phase_name[node.name] = builder.add_node(node.op, "", inputs, shape, **node.attributes)
-            dilation_of[node.name] = dilation_of[source]
+            dilations[node.name] = dilations[source]
         else:
             for name in node.inputs:
                 materialise(name)
@@ -110,7 +110,7 @@ def _rewrite(graph: Graph, layout: _Layout) -> Graph:
     return graph.replaced(builder.nodes, builder.constants)
 
 
-def _dilation(node: Node) -> int:
+def dilation_of(node: Node) -> int:
     """Return the dilation of a layer that can run on phases, else 0."""
     if node.op != "Conv" or node.attributes["group"] != 1:
         return 0

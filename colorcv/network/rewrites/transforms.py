@@ -21,6 +21,7 @@ Matrix = npt.NDArray[np.float64]
 # while loading and 190 MiB less while running; with 2, 15 to 20 % more time, and 230 and 240 MiB
 # less.
 MAX_PRODUCTS = 1.5
+MAX_TILE = 4  # of `max_tile`
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class WinogradTransform:
     input_transform: Matrix
     kernel_transform: Matrix
     output_transform: Matrix
+
+    @property
+    def tile(self) -> int:
+        """Inputs or outputs of a tile along one side, whichever are fewer."""
+        return min(self.tile_step, self.tile_out)
 
     @property
     def elements(self) -> int:
@@ -85,39 +91,49 @@ def _stride_1(outputs: int, points: tuple[float, ...]) -> WinogradTransform:
     return WinogradTransform(outputs + 2, outputs, outputs, *toom_cook(outputs, 3, points))
 
 
-def _stride_2() -> WinogradTransform:
+def _stride_2(outputs: int, points: tuple[float, ...]) -> WinogradTransform:
     """Return the transform for stride 2: even rows of a tile have two taps, odd rows one.
 
     Output y takes rows 2y-1, 2y, 2y+1, which in the tile are 2y, 2y+1, 2y+2.
     """
-    even_inputs, even_kernel, even_output = toom_cook(4, 2, (0, 1, -1, 2))
-    inputs, kernel, output = np.zeros((9, 9)), np.zeros((9, 3)), np.zeros((4, 9))
-    inputs[:5, 0:9:2], kernel[:5, 0:3:2], output[:, :5] = even_inputs, even_kernel, even_output
-    inputs[5:, 1:8:2], kernel[5:, 1], output[:, 5:] = np.eye(4), 1, np.eye(4)
-    return WinogradTransform(9, 8, 4, inputs, kernel, output)
+    even_inputs, even_kernel, even_output = toom_cook(outputs, 2, points)
+    size, tile = outputs + 1, 2 * outputs + 1
+    inputs, kernel = np.zeros((tile, tile)), np.zeros((tile, 3))
+    output = np.zeros((outputs, tile))
+    inputs[:size, 0::2], kernel[:size, 0:3:2], output[:, :size] = (
+        even_inputs,
+        even_kernel,
+        even_output,
+    )
+    inputs[size:, 1::2], kernel[size:, 1], output[:, size:] = np.eye(outputs), 1, np.eye(outputs)
+    return WinogradTransform(tile, 2 * outputs, outputs, inputs, kernel, output)
 
 
-def _upsample_2() -> WinogradTransform:
+def _upsample_2(outputs: int, points: tuple[float, ...]) -> WinogradTransform:
     """Return the transform for a deconvolution by 2 with 4 taps and a pad of 1.
 
     Output 2y has taps 3, 1 on inputs y-1, y; output 2y+1 has taps 2, 0 on inputs y, y+1.
     """
-    inputs_2, kernel_2, output_2 = toom_cook(4, 2, (0, 1, -1, 2))
-    inputs, kernel, output = np.zeros((10, 6)), np.zeros((10, 4)), np.zeros((8, 10))
-    inputs[:5, :5], kernel[:5, 3::-2], output[0::2, :5] = inputs_2, kernel_2, output_2
-    inputs[5:, 1:], kernel[5:, 2::-2], output[1::2, 5:] = inputs_2, kernel_2, output_2
-    return WinogradTransform(6, 4, 8, inputs, kernel, output)
+    inputs_2, kernel_2, output_2 = toom_cook(outputs, 2, points)
+    size, tile = outputs + 1, outputs + 2
+    inputs, kernel = np.zeros((2 * size, tile)), np.zeros((2 * size, 4))
+    output = np.zeros((2 * outputs, 2 * size))
+    inputs[:size, :size], kernel[:size, 3::-2], output[0::2, :size] = inputs_2, kernel_2, output_2
+    inputs[size:, 1:], kernel[size:, 2::-2], output[1::2, size:] = inputs_2, kernel_2, output_2
+    return WinogradTransform(tile, outputs, 2 * outputs, inputs, kernel, output)
 
 
 # (operator, kernel, stride, dilation, pad) -> transforms, from the smallest kernels to the largest
 TRANSFORMS = {
     ("Conv", 3, 1, 1, 1): (
+        _stride_1(1, (0, 1)),
         _stride_1(2, (0, 1, -1)),
         _stride_1(3, (0, 1, -1, 2)),
         _stride_1(4, (0, 1, -1, 2, -2)),
+        _stride_1(5, (0, 1, -1, 2, -2, 0.5)),
     ),
-    ("Conv", 3, 2, 1, 1): (_stride_2(),),
-    ("ConvTranspose", 4, 2, 1, 1): (_upsample_2(),),
+    ("Conv", 3, 2, 1, 1): (_stride_2(2, (0, 1)), _stride_2(4, (0, 1, -1, 2))),
+    ("ConvTranspose", 4, 2, 1, 1): (_upsample_2(2, (0, 1)), _upsample_2(4, (0, 1, -1, 2))),
 }
 
 
@@ -125,6 +141,7 @@ def select_transform(
     transforms: Sequence[WinogradTransform],
     size: Sequence[int],
     max_products: float = MAX_PRODUCTS,
+    max_tile: int = MAX_TILE,
 ) -> WinogradTransform:
     """Return the transform with the smallest kernels among those with few products.
 
@@ -137,7 +154,10 @@ def select_transform(
     max_products : float
         The most products that the transform may need, as a factor on the fewest. A larger factor
         takes less memory and more time.
+    max_tile : int
+        The largest `WinogradTransform.tile`.
     """
+    transforms = [found for found in transforms if found.tile <= max_tile] or transforms[:1]
 
     def products(transform: WinogradTransform) -> int:
         rows, columns = transform.tiles(size)

@@ -16,7 +16,7 @@ import numpy as np
 from ..graph import Constant, Graph, GraphBuilder, Node, constant
 from .transforms import MAX_PRODUCTS, TRANSFORMS, WinogradTransform, select_transform
 
-__all__ = ["lower_to_winograd", "winograd"]
+__all__ = ["lower_to_winograd", "transforms_for", "winograd"]
 
 
 def transforms_for(node: Node) -> tuple[WinogradTransform, ...]:
