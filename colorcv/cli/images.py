@@ -15,6 +15,7 @@ from .. import __version__
 from .._naming import tagged_path
 from .._parallel import ordered_map
 from ..errors import ImageError
+from ..image.limits import default_limit
 from .commands import (
     exists_message,
     load_colorizer,
@@ -42,6 +43,8 @@ _SOFTWARE = f"colorcv {__version__}"  # marks results, so that later runs can sk
 
 def image(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Colour images."""
+    if arguments.max_pixels is None:
+        arguments.max_pixels = default_limit()
     if "cv2" not in sys.modules:  # OpenCV reads the variable when it is loaded
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(arguments.max_pixels)
     batch = plan_batch(

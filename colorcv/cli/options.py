@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 
-from ..image.limits import MAX_PIXELS
 from ..models.info import PRESET_NAMES
 from . import steering
 
@@ -194,9 +193,9 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",
         type=positive_int,
-        default=MAX_PIXELS,
         metavar="N",
-        help="refuse larger images, most of them before decoding (default 250 million)",
+        help="refuse larger images, most of them before decoding (default: COLORCV_MAX_PIXELS, or "
+        "250 million)",
     )
 
 

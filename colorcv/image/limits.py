@@ -6,7 +6,7 @@ import os
 
 from ..errors import ImageError, OptionError
 
-__all__ = ["MAX_PIXELS", "TooManyPixelsError", "check_pixels"]
+__all__ = ["MAX_PIXELS", "TooManyPixelsError", "check_pixels", "default_limit"]
 
 # A file of 50 kB can decompress to gigabytes; colouring 250 million pixels takes about 2 GB.
 MAX_PIXELS = 250_000_000
@@ -45,12 +45,13 @@ def check_pixels(name: str, width: int, height: int, max_pixels: int | None = No
     OptionError
         ``COLORCV_MAX_PIXELS`` is not a positive integer.
     """
-    limit = _default_limit() if max_pixels is None else max_pixels
+    limit = default_limit() if max_pixels is None else max_pixels
     if width * height > limit:
         raise TooManyPixelsError(name, width, height, limit)
 
 
-def _default_limit() -> int:
+def default_limit() -> int:
+    """Return ``COLORCV_MAX_PIXELS``, or `MAX_PIXELS`; OptionError if it is not a number."""
     text = os.environ.get("COLORCV_MAX_PIXELS", "")
     if not text:
         return MAX_PIXELS

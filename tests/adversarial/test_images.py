@@ -143,12 +143,20 @@ def test_a_decompression_bomb_is_refused_before_decoding(tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == [tmp_path / "bomb.png"]
 
 
-def test_max_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_pixels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), grey(100, 100))
     options = ["image", "--model", "lite", "--device", "cpu", str(tmp_path / "a.png")]
     assert parser.main([*options, "--max-pixels", "9999"]) == 1
     assert "has 100x100 pixels, more than --max-pixels 9999" in capsys.readouterr().err
+    monkeypatch.setenv("COLORCV_MAX_PIXELS", "9998")  # the command ignored it
+    assert parser.main(options) == 1
+    assert "has 100x100 pixels, more than --max-pixels 9998" in capsys.readouterr().err
     assert parser.main([*options, "--max-pixels", "10000"]) == 0
+    monkeypatch.setenv("COLORCV_MAX_PIXELS", "1e9")
+    assert parser.main(options) == 2
+    assert "COLORCV_MAX_PIXELS must be a positive integer" in capsys.readouterr().err
 
 
 def test_only_one_of_many_profiles_is_decompressed() -> None:
