@@ -28,7 +28,7 @@ MEMORY_FORMS: tuple[Memory, ...] = ("auto", *get_args(MemoryForm))
 # Multiply-adds of one run, and the interval of key frames up to it: zhang2016 has 32 billion.
 # A frame between costs under a hundredth of that, so that the network stays most of the time of a
 # video; beyond 16 frames the flow from the key frames is often lost.
-_INTERVALS, _LONGEST = ((40e9, 8), (120e9, 12)), 16
+_INTERVALS, _LONGEST = ((50e9, 8), (120e9, 12)), 16
 
 
 class Predictor:

@@ -248,3 +248,18 @@ def test_opencv_is_not_given_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Colorizer(MODELS["ddcolor_new"], device="cpu")
     assert given
     assert all(isinstance(value, np.ndarray) or "colorcv-" in str(value) for value in given)
+
+
+@pytest.mark.parametrize(("cost", "interval"), [(1e9, 8), (42e9, 8), (75e9, 12), (200e9, 16)])
+def test_large_networks_run_on_fewer_key_frames(
+    cost: float, interval: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colorizer = colorizer_of("ddcolor")
+    monkeypatch.setattr(colorizer._network, "multiply_adds", int(cost))
+    assert colorizer.default_keyframe_interval == interval
+
+
+def test_multiply_adds_are_those_of_the_layers() -> None:
+    """zhang2016 at 224x224 has 32.0 billion, lite at 192x192 has 1.1."""
+    lite = Colorizer("lite", device="cpu")
+    assert lite._network.multiply_adds / 1e9 == pytest.approx(1.1, abs=0.1)

@@ -55,6 +55,27 @@ def test_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> 
     assert count_and_size("film.color.mp4") == (4, (160, 120))
 
 
+@pytest.mark.parametrize("family", ["ddcolor", "siggraph17"])
+def test_video_with_hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "film.mp4", frames=3)
+    given = ("video", *FAMILIES[family], "--device", "cpu", "film.mp4")
+    assert run(*given, "-o", "plain.mp4") == 0
+    assert run(*given, "-o", "hinted.mp4", "--hints-at", "0=80,60,crimson,30") == 0
+    frames = [cv2.VideoCapture(f"{name}.mp4").read()[1] for name in ("plain", "hinted")]
+    change = frames[1][60, 80].astype(int) - frames[0][60, 80]
+    assert change[2] > change[1]  # redder
+
+
+def test_folder_and_low_memory(grey: np.ndarray) -> None:
+    Path("scans").mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(f"scans/{name}.png", grey)
+    given = (*FAMILIES["ddcolor"], "--device", "cpu", "--low-memory")
+    assert run("image", *given, "scans", "-o", "out") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
+
+
 def test_hints_and_steering(grey: np.ndarray) -> None:
     given = ("image", *FAMILIES["siggraph17"], "--device", "cpu", "photo.png", "--force")
     model = colorcv.OnnxModel(DATA / "siggraph17.onnx", size=64)
