@@ -51,9 +51,11 @@ class TestFrames:
         answers = list(colorizer.frames(made, keyframe_interval=1, smooth=False))
         for answer, frame in zip(answers, made, strict=True):
             assert np.array_equal(answer, colorizer.colorize(frame))
-        steady = list(colorizer.frames(made))
+        steady = list(colorizer.frames(made, hold_colors=False))
         assert np.array_equal(steady[0], answers[0])
-        assert np.abs(np.array(steady, int) - np.array(answers)).mean() < 12
+        held = list(colorizer.frames(made))
+        for found in (steady, held):
+            assert np.abs(np.array(found, int) - np.array(answers)).mean() < 12
 
     @pytest.mark.parametrize("interval", [1, 3, 8])
     @pytest.mark.parametrize("count", [0, 1, 8, 9, 20])
