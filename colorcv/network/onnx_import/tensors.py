@@ -283,16 +283,16 @@ def _typed_constant(
 
 def _typed(integers: npt.NDArray[np.int64], element_type: int) -> AnyArray:
     """Convert integers to the element type; halves are stored as their 16 bits."""
-    return _widened(integers.astype(_STORED[element_type]), element_type, from_bits=True)
+    if element_type == _FLOAT16:
+        return integers.astype("<u2").view("<f2")
+    return _widened(integers.astype(_STORED[element_type]), element_type)
 
 
-def _widened(values: AnyArray, element_type: int, *, from_bits: bool = False) -> AnyArray:
+def _widened(values: AnyArray, element_type: int) -> AnyArray:
     if element_type == 9:
         return np.asarray(values != 0)
     if element_type == _BFLOAT16:
         return (values.astype("<u4") << 16).view("<f4")
-    if element_type == _FLOAT16 and from_bits:
-        return values.view("<f2")
     return values
 
 

@@ -91,7 +91,8 @@ case("square of itself", [node("Mul", "x x")])
 for name, opset, nodes in (
     ("divided", 17, [node("Div", "x r", "d"), node("Erf", "d", "e"), node("Add", "e one", "f"),
                      node("Mul", "x f", "g"), node("Mul", "g h")]),
-    ("crashes OpenCV", 18, [node("Mul", "x i", "d"), node("Erf", "d", "e"),
+    # A file of 214 bytes with these nodes crashes OpenCV 4.10 to 5.0.
+    ("crashes OpenCV", 18, [node("Div", "x r", "d"), node("Erf", "d", "e"),
                             node("Add", "e one", "f"), node("Mul", "f h", "g"),
                             node("Mul", "x g")]),
     ("halved first", 17, [node("Mul", "x h", "k"), node("Div", "x r", "d"), node("Erf", "d", "e"),
@@ -104,6 +105,39 @@ for name, opset, nodes in (
         {"r": F(2**0.5), "i": F(0.5**0.5), "one": F(1), "h": F(0.5)},
         opset,
     )
+
+# OpenCV takes these for layers that they resemble.
+GATED = {"a": (1, 6, 8, 10), "b": (1, 6, 8, 10)}
+case("Sigmoid of another tensor", [node("Sigmoid", "b", "s"), node("Mul", "a s")], GATED)
+case("Tanh of softplus of another",
+     [node("Softplus", "b", "s"), node("Tanh", "s", "t"), node("Mul", "a t")], GATED)  # fmt: skip
+case("Log of 3 + exp", [node("Exp", "x", "e"), node("Add", "e c", "f"), node("Log", "f")], X,
+     {"c": F(3)})  # fmt: skip
+case("Elu between products", [node("Div", "x c", "d"), node("Elu", "d", "e"), node("Mul", "a e")],
+     {"x": (1, 6, 8, 10), "a": (1, 6, 8, 10)}, {"c": F(2)})  # fmt: skip
+case("Elu of a quotient",
+     [node("Exp", "b", "p"), node("Div", "a p", "d"), node("Elu", "d", "e"), node("Mul", "a e")],
+     GATED)  # fmt: skip
+case("GELU of other constants",
+     [node("Div", "x r", "d"), node("Erf", "d", "e"), node("Add", "e one", "f"),
+      node("Mul", "x f", "g"), node("Mul", "g h")], X,
+     {"r": F(1.5), "one": F(0.9), "h": F(0.4)})  # fmt: skip
+case("GELU of two tensors",
+     [node("Div", "a r", "d"), node("Erf", "d", "e"), node("Add", "e one", "f"),
+      node("Mul", "b f", "g"), node("Mul", "g h")], GATED,
+     {"r": F(2**0.5), "one": F(1), "h": F(0.5)})  # fmt: skip
+case("GELU by tanh in parts",
+     [node("Mul", "x x", "s"), node("Mul", "x s", "c"), node("Mul", "k c", "m"),
+      node("Add", "x m", "p"), node("Mul", "r p", "q"), node("Tanh", "q", "t"),
+      node("Add", "one t", "u"), node("Mul", "x u", "v"), node("Mul", "h v")], X,
+     {"k": F(0.044715), "r": F(0.79788456), "one": F(1), "h": F(0.5)})  # fmt: skip
+case("MatMul and a plane added", [node("MatMul", "x w", "m"), node("Add", "m c")], TOKENS,
+     {"w": weights(12, 12), "c": weights(1, 7, 12)})  # fmt: skip
+case("deviation of another mean",
+     [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "d"), node("Abs", "d", "q"),
+      node("Pow", "q p", "s"), node("ReduceMean", "s", "v", axes=[-1]), node("Add", "v e", "w"),
+      node("Sqrt", "w", "r"), node("Div", "d r")], TOKENS,
+     {"p": F(1.5), "e": F(1e-5)}, 12)  # fmt: skip
 
 CONV = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
 case("Conv", [node("Conv", "x w b", **CONV)], X, {"w": weights(4, 6, 3, 3), "b": weights(4)})
