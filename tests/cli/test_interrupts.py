@@ -37,7 +37,7 @@ COLOR = [
     ("image", name)
     for name in (
         *("colorcv.colorizer", "numpy", "datetime", "_datetime", "cv2", "cv2.cv2"),
-        *("colorcv.network.inference", "colorcv.image.io", "colorcv.steering.hints"),
+        *("colorcv.network.inference", "colorcv.image.io", "colorcv.image.source"),
     )
 ]
 
