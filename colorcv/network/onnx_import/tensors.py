@@ -317,7 +317,8 @@ def _decode_varints(reader: Reader, span: Span, count: int, location: str) -> np
         values = np.zeros(ends.size, np.uint64)
         for index in range(int((ends - starts).max()) + 1):
             has = starts + index <= ends
-            values[has] |= (data[starts[has] + index] & np.uint64(0x7F)) << np.uint64(7 * index)
+            bits = data[starts[has] + index].astype(np.uint64) & np.uint64(0x7F)
+            values[has] |= bits << np.uint64(7 * index)
         out[done : done + ends.size] = values
         done += ends.size
         start += int(ends[-1]) + 1

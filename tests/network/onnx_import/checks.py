@@ -79,8 +79,10 @@ def run_net(net: cv2.dnn.Net, network: ImportedNetwork, given: Mapping[str, Arra
     assert not net.empty()
     for name in network.inputs:
         net.setInput(given[name], name)
-    names = list(network.outputs)
-    outputs = [net.forward(names[0])] if len(names) == 1 else list(net.forward(names))
+    # OpenCV 5.0 gives all outputs or one.
+    names = [*network.outputs, *([network.features] if network.features else [])]
+    count = len(network.outputs)
+    outputs = [net.forward(names[0])] if count == 1 else list(net.forward(names))[:count]
     for output, shape in zip(outputs, network.outputs.values(), strict=True):
         assert output.shape == shape
     return outputs
