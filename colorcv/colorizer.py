@@ -47,7 +47,7 @@ class Colorizer(Predictor, SteeringMethods):
         T of the annealed mean, above 0; the default is the model's own (about 0.38). Near 0 the
         most likely colour wins; near 1 colours are averaged and become dull.
     memory : str
-        How much memory the network takes on the CPU: ``"fast"``, ``"balanced"`` (at most a tenth
+        How much memory the network takes on the CPU: ``"fast"``, ``"balanced"`` (about a tenth
         slower) or ``"low"`` (up to three times as slow). ``"auto"`` is ``"balanced"``, or
         ``"low"`` if that does not fit into the free memory or the container's limit. If memory
         runs out, a smaller form is used, with a warning in the log.

@@ -82,7 +82,7 @@ class ProfileRow:
     fast : Profile
         The least time with a peak below 750 MiB.
     balanced : Profile
-        At most a tenth more time than `fast`, in less memory.
+        About a tenth more time than `fast`, in less memory.
     low : Profile
         The least memory at less than 3 times the time.
     """
