@@ -41,8 +41,9 @@ _X265 = "log-level=error"
 # processor time; on four clips luma had 0.03 to 0.2 dB less and files were 1 % smaller to 10 %
 # larger (film grain). benchmarks/RESULTS-video.md has the figures.
 _X264 = "partitions=i8x8,i4x4:me=dia"
-# PSNR of luma at the default CRFs: on clips of films and cameras, H.264 at 17 has a median of 48 dB
-# (37 dB on the noisiest); on the clips of the tests, every codec has 44 dB or more (tests/video).
+# PSNR of luma at the default CRFs: on clips of films and cameras, H.264 at 17 has a median of about
+# 48 dB (37 dB on the noisiest); on the clips of the tests, every codec has 44 dB or more
+# (tests/video).
 CODECS = {
     "h264": Codec(
         "libx264", 17, 51,
