@@ -255,7 +255,7 @@ def test_large_networks_run_on_fewer_key_frames(
     cost: float, interval: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colorizer = colorizer_of("ddcolor")
-    monkeypatch.setattr(colorizer._network, "multiply_adds", int(cost))
+    monkeypatch.setattr(type(colorizer._network), "multiply_adds", int(cost))
     assert colorizer.default_keyframe_interval == interval
 
 
