@@ -167,7 +167,12 @@ class Context(GraphBuilder):
 
         def compute() -> AnyArray:
             with np.errstate(all="ignore"):
-                result = np.asarray(function(*(value.array() for value in inputs)))
+                arrays = [value.array() for value in inputs]
+                try:
+                    result = np.asarray(function(*arrays))
+                except TypeError:
+                    kinds = ", ".join(str(array.dtype) for array in arrays)
+                    self.fail(f"it cannot be computed from {kinds}")
                 if result.size != math.prod(shape):
                     self.fail(f"expected shape {shape}, got {result.shape}")
                 return result.astype(dtype, copy=False)

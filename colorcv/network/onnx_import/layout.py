@@ -324,6 +324,8 @@ def padded(
             return np.pad(x, widths, mode=mode)  # type: ignore[call-overload,no-any-return]
 
         return context.fold(pad, [value], shape)
+    if mode != "constant" and (len(before) != 4 or any(before[:2] + after[:2])):
+        context.fail(f"pads of mode {mode!r} are supported for rows and columns only")
     inputs: list[Value] = [value, context.integers_constant([*before, *after])]
     if fill and mode == "constant":
         inputs.append(context.float_constant(fill))

@@ -107,6 +107,16 @@ def custom() -> onnx.ModelProto:
             id="constant output",
         ),
         pytest.param(
+            model([node("Pad", "x p", mode="edge")], X, {"p": I([0, 1, 0, 0, 0, 0, 0, 0])}),
+            "rows and columns only",
+            id="edges of channels",
+        ),
+        pytest.param(
+            model([node("Neg", "c", "n"), node("Where", "n x x")], X, {"c": np.array([True])}),
+            "cannot be computed from bool",
+            id="negative of a bool",
+        ),
+        pytest.param(
             model([node("Relu", "x", gain=2.0)], X), "attribute 'gain'", id="unknown attribute"
         ),
         pytest.param(
