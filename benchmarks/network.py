@@ -40,7 +40,7 @@ from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.engine import Engine
 from colorcv.network.graph import Graph, Node
 from colorcv.network.profiles import Profile, prefers_winograd, select_profile
-from colorcv.network.rewrites.dilation import space_to_batch_tiled, space_to_batch_winograd
+from colorcv.network.rewrites.dilation import space_to_batch_winograd
 from colorcv.network.rewrites.head import head_to_gemm
 from colorcv.network.rewrites.winograd import winograd
 from tests.reference import caffe_writer
@@ -75,7 +75,6 @@ VARIANTS: dict[str, Profile] = {
     "fast": select_profile("cpu", "fast"),
     "balanced": select_profile("cpu", "balanced"),
     "low": select_profile("cpu", "low"),
-    "space to batch": Profile((space_to_batch_tiled,)),
     "Gemm head": Profile((head_to_gemm,)),
     "Winograd from 32 channels": Profile(from_channels(32)),
     "Winograd from 64 channels": Profile(from_channels(64)),

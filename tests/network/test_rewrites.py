@@ -94,7 +94,6 @@ def takes_all(node: Node, channels: int) -> bool:
 SIZES = [(12, 24), (18, 30)]
 
 REWRITES: dict[str, Callable[[Graph], Graph]] = {
-    "space_to_batch_tiled": dilation.space_to_batch_tiled,
     "space to batch, Winograd": dilation.space_to_batch_winograd,
     "winograd": winograd.winograd(takes_all),
     "winograd, fewest products": winograd.winograd(takes_all, max_products=1),
@@ -110,7 +109,9 @@ REWRITES: dict[str, Callable[[Graph], Graph]] = {
         }.items()
     },
     "head": head.head_to_gemm,
-    "all for 4": lambda graph: head.head_to_gemm(dilation.space_to_batch_tiled(graph)),
+    "all for 4": lambda graph: head.head_to_gemm(
+        channels_last.winograd_channels_last(takes_all)(graph)
+    ),
     "all for 5": lambda graph: head.head_to_gemm(
         winograd.winograd(takes_all)(dilation.space_to_batch_winograd(graph))
     ),
@@ -213,14 +214,13 @@ def ops(graph: Graph) -> list[str]:
 
 def test_run_of_dilated_layers_is_converted_once(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (12, 24))
-    rewritten = dilation.space_to_batch_tiled(graph)
-    assert ops(rewritten).count("Transpose") == 2
-    assert ops(rewritten).count("Conv") == ops(graph).count("Conv")
-    masks = [node for node in rewritten.nodes if node.op == "Mul" and "masked" in node.name]
-    assert len(masks) == 2  # before every layer of the run but the first
-    assert all(
-        node.integers("dilations") == (1, 1) for node in rewritten.nodes if node.op == "Conv"
-    )
+    rewritten = dilation.space_to_batch_winograd(graph)
+    perms = [node.attributes["perm"] for node in rewritten.nodes if node.op == "Transpose"]
+    assert perms.count((0, 2, 4, 1, 3)) == 1  # to phases
+    assert perms.count((0, 3, 1, 4, 2)) == 1  # and back
+    dilated = [node for node in graph.nodes if dilation.dilation_of(node)]
+    assert len(dilated) == 3
+    assert ops(rewritten).count("Conv") == ops(graph).count("Conv") - len(dilated)
 
 
 def test_all_convolutions_are_rewritten(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_all_convolutions_are_rewritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "rewrite",
-    ["space_to_batch_tiled", "space to batch, Winograd", "winograd", "channels last, defaults"],
+    ["space to batch, Winograd", "winograd", "channels last, defaults"],
 )
 def test_other_layers_stay(tmp_path: Path, rewrite: str) -> None:
     graph = build(tmp_path, "layers that no rewrite takes", (12, 24))
@@ -250,7 +250,7 @@ def test_head_with_other_consumers_stays(tmp_path: Path) -> None:
 
 def test_sizes_that_the_dilation_does_not_divide_stay(tmp_path: Path) -> None:
     graph = build(tmp_path, "a run of dilated layers", (13, 24))
-    assert dilation.space_to_batch_tiled(graph).nodes == graph.nodes
+    assert dilation.space_to_batch_winograd(graph).nodes == graph.nodes
 
 
 @pytest.mark.parametrize(
