@@ -178,6 +178,7 @@ class Context(GraphBuilder):
                 return result.astype(dtype, copy=False)
 
         if size >= _LAZY_BYTES and effort <= _MAX_EFFORT * size:
+            self.spend(max(0, size - sum(math.prod(value.shape) * 4 for value in inputs)))
             made = Constant(shape, compute, dtype)
             self._effort[id(made)] = effort
             return self._keep(made)

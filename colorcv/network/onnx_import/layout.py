@@ -249,6 +249,7 @@ def expanded(call: Call, value: Value, shape: Shape) -> Value:
     value = call.context.reshaped(value, (1,) * (len(shape) - len(value.shape)) + value.shape)
     if value.shape == shape:
         return value
+    call.context.spend(4 * math.prod(shape))
     return call.context.emit("Mul", [value, call.context.repeated(shape, 1.0)], shape)
 
 
