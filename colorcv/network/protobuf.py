@@ -32,6 +32,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 50_000  # per file, far above any network's; bounds the time and memory of parsing
 MAX_SHAPE_DIMS = 64
 MAX_NAME_BYTES = 1000
+_OTHER_FILE = "the file is damaged or of another kind"
 
 
 class Span(NamedTuple):
@@ -101,7 +102,7 @@ class Reader:
             value = 0
             if not 0 < number < 1 << 29:
                 raise ModelFormatError(
-                    f"{self.location}: not protobuf: field {number} at byte {start}"
+                    f"{self.location}: not protobuf: field {number} at byte {start}; {_OTHER_FILE}"
                 )
             first = position
             if kind == VARINT:
@@ -114,7 +115,8 @@ class Reader:
                 position = self._run_end(start, position, span.stop, 4 if kind == FIXED32 else 8)
             else:
                 raise ModelFormatError(
-                    f"{self.location}: not protobuf: wire type {kind} at byte {start}"
+                    f"{self.location}: not protobuf: wire type {kind} at byte {start}; "
+                    f"{_OTHER_FILE}"
                 )
             if position > span.stop:
                 raise ModelFormatError(
@@ -174,7 +176,7 @@ class Reader:
             shift += 7
             if shift >= 70:
                 raise ModelFormatError(
-                    f"{self.location}: not protobuf: a varint has more than 10 bytes"
+                    f"{self.location}: not protobuf: a varint has more than 10 bytes; {_OTHER_FILE}"
                 )
         raise ModelFormatError(f"{self.location}: truncated: a varint is cut off at byte {stop}")
 
