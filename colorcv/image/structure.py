@@ -61,6 +61,9 @@ def read_png(data: bytes, name: str, max_pixels: int | None) -> Inspection:
     """Inspect a PNG; keep only the chunks that its pixels need."""
     kept, idat, frames = [data[:8]], 0, 1
     for chunk, start, end in _png_chunks(data, name):
+        if chunk == b"IHDR" and kept[1:]:
+            # OpenCV 4.14 takes the size from the last one.
+            raise damaged(name, f"this PNG has a second IHDR, at byte {start}")
         if chunk == b"acTL" and end - start == 20:
             frames = max(1, int.from_bytes(data[start + 8 : start + 12], "big"))
         # Text, profiles and the further frames of an animation are left out.

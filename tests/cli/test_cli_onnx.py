@@ -145,4 +145,6 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verbose_names_the_preset(grey: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("image", "-v", *FAMILIES["ddcolor"], "--device", "cpu", "photo.png") == 0
-    assert "model ddcolor.onnx on cpu: requested; preset 'ddcolor'" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "model ddcolor.onnx on cpu: requested; " in err
+    assert "preset 'ddcolor' (guessed: " in err

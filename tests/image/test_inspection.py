@@ -54,6 +54,15 @@ def test_a_chunk_longer_than_the_file(claimed: int) -> None:
         decode_image(claiming_png(claimed), "it.png")
 
 
+def test_a_second_header() -> None:
+    """OpenCV 4.14 took the size from it: 145 bytes took 358 MB."""
+    data = png(9, 7, 8, 0, bytes(70))
+    second = png(9, 8_388_615, 8, 0, b"")[8:33]
+    pos = data.index(b"IDAT") - 4
+    with pytest.raises(ImageError, match=r"it\.png is .*second IHDR, at byte 33"):
+        decode_image(data[:pos] + second + data[pos:], "it.png")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/status")
 def test_refusing_takes_little_memory(tmp_path: Path) -> None:
     """61 bytes took 4.4 GB and 20 s."""
