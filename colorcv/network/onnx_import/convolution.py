@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ..graph import Constant, Shape
 from .call import Call, Result
 from .context import Tensor, Value
-from .layout import padded, sliced
+from .layout import sliced
+from .padding import padded
 
 __all__ = ["CONVOLUTION"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .activations import ACTIVATIONS
 from .call import Call, Result
 from .constants import CONSTANTS
 from .convolution import CONVOLUTION
@@ -11,17 +12,20 @@ from .elementwise import ELEMENTWISE
 from .layout import LAYOUT
 from .matrix import MATRIX
 from .normalization import NORMALIZATION
+from .padding import PADDING
 from .resampling import RESAMPLING
 
 __all__ = ["OPERATORS", "QUANTIZED"]
 
 OPERATORS: Mapping[str, Callable[[Call], Result]] = {
+    **ACTIVATIONS,
     **CONSTANTS,
     **CONVOLUTION,
     **ELEMENTWISE,
     **LAYOUT,
     **MATRIX,
     **NORMALIZATION,
+    **PADDING,
     **RESAMPLING,
 }
 QUANTIZED = {

@@ -18,13 +18,13 @@ from ...errors import ModelFormatError
 from ..files import map_file
 from ..graph import Constant
 from ..protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Reader, Span
+from .varints import count_varints, decode_varints
 
-__all__ = ["ELEMENT_TYPES", "ExternalFiles", "read_tensor"]
+__all__ = ["ELEMENT_TYPES", "LOADED_DTYPES", "ExternalFiles", "read_tensor"]
 
 MAX_DIMS = 16
 _MAX_SIDE = 1 << 31
 _MAX_UNPACKED = 1024  # integers with a tag each, as old writers store short lists
-_CHUNK = 1 << 16  # bytes of varints decoded at a time
 _MAX_FILES = 64  # external files
 
 _DIMS, _TYPE, _NAME, _EXTERNAL, _LOCATION = 1, 2, 8, 13, 14
@@ -63,7 +63,7 @@ _STORED: dict[int, str] = {
     16: "<u2",
 }
 # Half precision is widened when it is loaded.
-_LOADED: dict[int, npt.DTypeLike] = {
+LOADED_DTYPES: dict[int, npt.DTypeLike] = {
     1: np.float32,
     2: np.uint8,
     3: np.int8,
@@ -181,8 +181,8 @@ def read_tensor(reader: Reader, span: Span, external: ExternalFiles) -> tuple[st
         path, reader, field = _external_field(external, entries, shape, element_type, location)
         return name, _raw_constant(reader, field, element_type, shape, location, str(path))
     if not data and math.prod(shape) == 0:
-        empty = np.zeros(shape, _LOADED[element_type])
-        return name, Constant(shape, lambda: empty, _LOADED[element_type])
+        empty = np.zeros(shape, LOADED_DTYPES[element_type])
+        return name, Constant(shape, lambda: empty, LOADED_DTYPES[element_type])
     if not data:
         raise ModelFormatError(f"{location}: it has no values")
     numbers = {field.number for field in data}
@@ -247,7 +247,7 @@ def _raw_constant(
         return _widened(reader.values(field, stored), element_type)
 
     external = (path, field.span.start) if element_type == _FLOAT else None
-    return Constant(shape, load, _LOADED[element_type], external)
+    return Constant(shape, load, LOADED_DTYPES[element_type], external)
 
 
 def _typed_constant(
@@ -272,13 +272,13 @@ def _typed_constant(
     else:
         if len(data) > 1 or data[0].kind != BYTES:
             raise ModelFormatError(f"{location}: its values are split into parts")
-        count = _count_varints(reader, data[0].span)
+        count = count_varints(reader, data[0].span)
         load = lambda: _typed(  # noqa: E731
-            _decode_varints(reader, data[0].span, count, location), element_type
+            decode_varints(reader, data[0].span, count, location), element_type
         )
     if count != math.prod(shape):
         raise ModelFormatError(f"{location}: shape {shape} does not match {count} values")
-    return Constant(shape, load, _LOADED[element_type])
+    return Constant(shape, load, LOADED_DTYPES[element_type])
 
 
 def _typed(integers: npt.NDArray[np.int64], element_type: int) -> AnyArray:
@@ -294,32 +294,3 @@ def _widened(values: AnyArray, element_type: int) -> AnyArray:
     if element_type == _BFLOAT16:
         return (values.astype("<u4") << 16).view("<f4")
     return values
-
-
-def _count_varints(reader: Reader, span: Span) -> int:
-    count = 0
-    for start in range(span.start, span.stop, _CHUNK):
-        size = min(_CHUNK, span.stop - start)
-        count += int(np.count_nonzero(np.frombuffer(reader.data, np.uint8, size, start) < 0x80))
-    return count
-
-
-def _decode_varints(reader: Reader, span: Span, count: int, location: str) -> npt.NDArray[np.int64]:
-    """Decode packed varints, in chunks that bound the memory."""
-    out = np.empty(count, np.uint64)
-    start, done = span.start, 0
-    while start < span.stop:
-        data = np.frombuffer(reader.data, np.uint8, min(_CHUNK, span.stop - start), start)
-        ends = np.flatnonzero(data < 0x80)
-        starts = np.append(0, ends[:-1] + 1)
-        if not ends.size or (ends - starts).max() >= 10:
-            raise ModelFormatError(f"{location}: not protobuf: a varint has more than 10 bytes")
-        values = np.zeros(ends.size, np.uint64)
-        for index in range(int((ends - starts).max()) + 1):
-            has = starts + index <= ends
-            bits = data[starts[has] + index].astype(np.uint64) & np.uint64(0x7F)
-            values[has] |= bits << np.uint64(7 * index)
-        out[done : done + ends.size] = values
-        done += ends.size
-        start += int(ends[-1]) + 1
-    return out.view(np.int64)
