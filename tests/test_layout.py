@@ -72,6 +72,7 @@ LAYERS = {
         {"__init__"},
         {"api"},
         {"inference"},
+        {"forms"},
         {"engine"},
         {"profiles"},
         {"onnx_import"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -14,13 +13,12 @@ from .._logging import logger
 from .._typing import Float32Array, Memory, MemoryForm
 from ..errors import DeviceError, ImageError, ModelFormatError
 from . import device as devices
-from . import profiles
 from .adapter import Adapter, CaffeAdapter, HintPlanes
 from .engine import Engine
+from .forms import FormLoader
 from .graph import Graph
 from .lightness import check_lightness, sample_pattern
 from .loading import OutOfMemoryError
-from .memory import available_memory
 from .rewrites.head import find_head
 
 __all__ = ["Head", "Network"]
@@ -78,7 +76,6 @@ class Network:
         Why it is in use.
     """
 
-    memory: MemoryForm
     _engine: Engine
 
     def __init__(
@@ -90,14 +87,9 @@ class Network:
     ) -> None:
         self._read_graph = read_graph
         self._adapter = adapter
-        self._pending: Graph | None = None
         self._has_features = False
         self._auto = device == "auto"
-        self._memory_reason = ""
-        if memory == "auto":
-            self.memory, self._memory_reason = self._choose_form()
-        else:
-            self.memory = memory
+        self._loader = FormLoader(read_graph, memory)
         self.device, self._device_reason = device, "requested"
         if self._auto:
             self._select_device()
@@ -108,9 +100,13 @@ class Network:
 
     @property
     def device_reason(self) -> str:
-        if self.device != "cpu" or not self._memory_reason:
+        if self.device != "cpu" or not self._loader.reason:
             return self._device_reason
-        return f"{self._device_reason}; {self._memory_reason}"
+        return f"{self._device_reason}; {self._loader.reason}"
+
+    @property
+    def memory(self) -> MemoryForm:
+        return self._loader.form
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -255,7 +251,7 @@ class Network:
                     self._engine.request_features()
                 return self._forward(plane, hints)
             except OutOfMemoryError:
-                if self.device != "cpu" or not self._shrink():
+                if self.device != "cpu" or not self._loader.shrink():
                     raise
                 self._load("cpu")
             except DeviceError as err:
@@ -320,33 +316,4 @@ class Network:
         self._load("cpu")
 
     def _load(self, device: str) -> None:
-        """Load the network; if memory runs out on the CPU, in the next smaller form that fits."""
-        while True:
-            try:
-                profile = profiles.select_profile(device, self.memory)
-                self._engine = Engine(self._next_graph, device, profile)
-            except OutOfMemoryError:
-                if device != "cpu" or not self._shrink():
-                    raise
-            else:
-                return
-
-    def _next_graph(self) -> Graph:
-        """Return the graph that the memory form was chosen for, the first time; else read it."""
-        graph, self._pending = self._pending, None
-        return graph or self._read_graph()
-
-    def _shrink(self) -> bool:
-        """Choose the next smaller memory form; return False if there is none."""
-        if self.memory == "low":
-            return False
-        larger = self.memory
-        self.memory = "balanced" if larger == "fast" else "low"
-        self._memory_reason = f"memory form {self.memory}, because memory ran out with {larger}"
-        logger.warning("there is not enough memory for the network's form %s", self._memory_reason)
-        return True
-
-    def _choose_form(self) -> tuple[MemoryForm, str]:
-        graph = self._pending = self._read_graph()
-        weights = sum(math.prod(found.shape) for _, found in graph.used_constants())
-        return profiles.choose_form(4 * weights, available_memory())
+        self._engine = self._loader.load(device)

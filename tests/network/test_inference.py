@@ -16,7 +16,7 @@ import pytest
 from colorcv import network
 from colorcv._typing import MemoryForm
 from colorcv.errors import DeviceError, ImageError, ModelFormatError
-from colorcv.network import inference, onnx, profiles
+from colorcv.network import forms, onnx, profiles
 from colorcv.network.caffe import caffemodel, centers, importer, prototxt
 from colorcv.network.memory import AvailableMemory
 from tests.reference import caffe_writer, onnx_reference, small
@@ -310,7 +310,7 @@ print(net.memory)
 def test_auto_fits_into_a_container(seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
     for mebibytes, form in ((8000, "balanced"), (350, "low")):
         found = AvailableMemory(mebibytes << 20, "free within the container's limit")
-        monkeypatch.setattr(inference, "available_memory", lambda found=found: found)
+        monkeypatch.setattr(forms, "available_memory", lambda found=found: found)
         net = network.load(*seeded.files, device="cpu", memory="auto")
         assert net.memory == form
         assert f"{mebibytes} MiB are free within the container's limit" in net.device_reason
