@@ -54,7 +54,8 @@ def read(data: bytes, name: str, max_pixels: int | None = None) -> tuple[AnyArra
     try:
         opened = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
         image = opened[opened.primary_index]
-        check_pixels(name, *image.size, max_pixels)
+        width, height = image.size
+        check_pixels(name, width, height, max_pixels)
         pixels = np.array(image)
     except ImageError:
         raise
