@@ -114,7 +114,8 @@ def fuse_scale(graph: Graph) -> Graph:
         row = values.array().reshape(-1) if is_row else None
         if row is None or node.shape != norm.shape:
             continue
-        made = (scale * row, offset * row) if node.op == "Mul" else (scale, offset + row)
+        with np.errstate(over="ignore", invalid="ignore"):  # the check of the output finds them
+            made = (scale * row, offset * row) if node.op == "Mul" else (scale, offset + row)
         names = tuple(f"{node.name}:{suffix}" for suffix in ("scale", "offset"))
         constants.update({name: constant(array) for name, array in zip(names, made, strict=True)})
         changed[norm.name] = replace(norm, inputs=(norm.inputs[0], *names))

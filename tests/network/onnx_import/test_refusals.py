@@ -259,6 +259,17 @@ def test_integers_in_varints(values: list[int], tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.array().reshape(-1), expected)
 
 
+def test_scales_that_are_not_finite_give_no_warning(tmp_path: Path) -> None:
+    nodes = [
+        node("Reshape", "x shape", "tokens"), node("LayerNormalization", "tokens s b", "n"),
+        node("Mul", "n r", "m"), node("Relu", "m"),
+    ]  # fmt: skip
+    constants = {"s": np.full(4, np.inf, F), "b": np.zeros(4, F), "r": np.zeros(4, F)}
+    constants["shape"] = I([1, 12, 4])
+    network = import_onnx(save(model(nodes, {"x": (1, 3, 4, 4)}, constants), tmp_path))
+    assert any(np.isnan(value.array()).all() for _, value in network.graph.used_constants())
+
+
 def test_nodes_in_any_order(tmp_path: Path) -> None:
     check(save(model([node("Mul", "r r"), node("Relu", "x", "r")], X), tmp_path))
 
