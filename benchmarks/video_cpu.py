@@ -3,8 +3,9 @@
     python -m benchmarks.video_cpu [--clip VIDEO] [--frames 120] [--rounds 5]
 
 Needs PyAV and `ffmpeg`. Times are those of the processor, user and system, in the median of turns,
-so that they hold on a machine with other work. ffmpeg decodes the same grey video and encodes it
-with ``-c:v libx264 -preset veryfast``, at its own quality (CRF 23), and at colorcv's (CRF 17).
+so that they hold on a machine with other work; the rates beside them need an idle one. ffmpeg
+decodes the same grey video and encodes it with ``-c:v libx264 -preset veryfast``, at its own
+quality (CRF 23), and at colorcv's (CRF 17).
 """
 
 from __future__ import annotations
@@ -123,26 +124,31 @@ def main() -> int:
         video, output = Path(folder, "video.mp4"), Path(folder, "out.mp4")
         for size_wh in SIZES:
             write_video(video, bgr_frames(arguments.clip, size_wh, arguments.frames))
-            turns = []
+            turns, elapsed = [], []
             for _ in range(arguments.rounds + 1):
+                start = time.perf_counter()
                 own = cpu_ms(
                     lambda: colorize_video(video, output, colorizer=colorizer, overwrite=True)
                 )
-                turns.append(
-                    (own, ffmpeg_ms(video, output), ffmpeg_ms(video, output, "-crf", "17"))
-                )
-            turns = turns[1:]  # the first one warms up
+                middle = time.perf_counter()
+                theirs = ffmpeg_ms(video, output)
+                elapsed.append((middle - start, time.perf_counter() - middle))
+                turns.append((own, theirs, ffmpeg_ms(video, output, "-crf", "17")))
+            turns, elapsed = turns[1:], elapsed[1:]  # the first one warms up
             rows.append(
                 [
                     f"{size_wh[0]}x{size_wh[1]}",
                     *(f"{median(t[i] for t in turns) / arguments.frames:.1f}" for i in range(3)),
                     *(f"{median(t[i] / t[0] for t in turns):.2f}" for i in (1, 2)),
+                    *(f"{arguments.frames / median(e[i] for e in elapsed):.0f}" for i in (0, 1)),
+                    f"{median(b / a for a, b in elapsed):.2f}",
                 ]
             )
             measured = stages(video, colorizer, arguments.rounds)
             stage_rows.append([rows[-1][0], *(f"{ms:.2f}" for ms in measured.values())])
     print(f"## OpenCV {cv2.__version__}, PyAV {av.__version__}, {THREADS} threads\n")
-    header = ["video", "colorcv", "ffmpeg, CRF 23", "ffmpeg, CRF 17", "ratio", "ratio at CRF 17"]
+    header = ["video", "colorcv", "ffmpeg, CRF 23", "ffmpeg, CRF 17", "ratio", "ratio at CRF 17",
+              "frames a second", "of ffmpeg", "ratio of rates"]  # fmt: skip
     print(markdown_table(header, rows))
     print(markdown_table(["video", *measured], stage_rows))
     return 0
