@@ -34,6 +34,7 @@ MAX_WEIGHT = 16.0  # key frames: colours follow slow changes of a long scene
 # A mean of colours that wander is greyer than they are, so chroma is scaled to the network's own
 # mean over the scene, at most by this factor. More brings no colour nearer to the truth.
 MAX_GAIN = 1.15
+_MAX_PRODUCT = 1 << 18  # multiplications of one matrix product; above, BLAS starts threads
 
 
 class Prediction(NamedTuple):
@@ -188,5 +189,11 @@ def _cells(plane: Float32Array) -> Float32Array:
 
 
 def _product(left: Float32Array, right: Float32Array) -> Float32Array:
-    # OpenCV's, since the threads of NumPy's BLAS spin and compete with those of OpenCV.
-    return np.asarray(cv2.gemm(np.ascontiguousarray(left), np.ascontiguousarray(right), 1, None, 0))  # type: ignore[call-overload]
+    """Return the product of two matrices, (n, C) and (C, m), a few rows at a time."""
+    # BLAS starts threads for larger products, NumPy's and OpenCV's (since 4.11) alike, and they
+    # spin for 20 ms afterwards: 3 to 5 ms of processor time a frame of a video.
+    rows = max(1, _MAX_PRODUCT // right.size)
+    product = np.empty((len(left), right.shape[1]), np.float32)
+    for row in range(0, len(left), rows):
+        np.matmul(left[row : row + rows], right, out=product[row : row + rows])
+    return product
