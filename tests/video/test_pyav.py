@@ -38,6 +38,15 @@ def color(tmp_path: Path) -> Callable[..., VideoResult]:
     return run
 
 
+def test_h264_frames_are_encoded_side_by_side(
+    tmp_path: Path, color: Callable[..., VideoResult]
+) -> None:
+    """Not slices of each frame, which make larger files and wait for one another."""
+    make_clip(tmp_path / "film.mp4", frames=6)
+    settings = color("film.mp4").path.read_bytes()  # x264 writes its own into the stream
+    assert b"sliced_threads=0" in settings
+
+
 def luma_psnr(before: list[Any], after: list[Any]) -> float:
     height, width = before[0].shape
     cut = [plane[:height, :width] for plane in after]

@@ -168,8 +168,8 @@ def test_what_players_show_is_measured(
     assert result.notes == ()
     from colorcv.video.pyav import writer
 
-    def half(path: Path) -> Any:
-        found = inspect_video(path)
+    def half(path: Path, **options: bool) -> Any:
+        found = inspect_video(path, **options)
         return found._replace(shown_s=found.shown_s / 2)
 
     inspect_video = writer.inspect_video

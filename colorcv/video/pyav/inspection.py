@@ -26,6 +26,7 @@ class VideoProperties(NamedTuple):
         a negative time stamp or are marked to be discarded.
     sample_aspect_ratio : Fraction
     display_matrix : list of int or None
+        None also if it was not asked for.
     """
 
     frames: int
@@ -34,8 +35,14 @@ class VideoProperties(NamedTuple):
     display_matrix: list[int] | None
 
 
-def inspect_video(file: Path | BinaryIO) -> VideoProperties:
-    """Read all packets and the first frame of a video file, on disk or in memory.
+def inspect_video(file: Path | BinaryIO, *, with_matrix: bool = True) -> VideoProperties:
+    """Read all packets of a video file, on disk or in memory.
+
+    Parameters
+    ----------
+    file : path or binary file
+    with_matrix : bool
+        Read the display matrix too, for which the first frame is decoded (20 ms at 1280x720).
 
     Raises
     ------
@@ -46,9 +53,11 @@ def inspect_video(file: Path | BinaryIO) -> VideoProperties:
         if not container.streams.video:
             raise VideoError("the video stream cannot be recognised")
         stream = container.streams.video[0]
+        ratio = stream.sample_aspect_ratio
         count = 0
-        start_s: Fraction | None = None
-        stop_s = Fraction(0)
+        start: int | None = None
+        stop = 0
+        time_base = Fraction(1)
         for packet in container.demux(stream):
             if not packet.size:
                 continue
@@ -56,17 +65,17 @@ def inspect_video(file: Path | BinaryIO) -> VideoProperties:
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is None or packet.is_discard:
                 continue
-            time_s = stamp * Fraction(packet.time_base)
-            packet_stop_s = time_s + (packet.duration or 0) * Fraction(packet.time_base)
-            if packet_stop_s > 0:
-                start_s = time_s if start_s is None else min(start_s, time_s)
-                stop_s = max(stop_s, packet_stop_s)
-        shown_s = float(stop_s - start_s) if start_s is not None else 0.0
-    with _open(file) as container:
-        stream = container.streams.video[0]
-        ratio = stream.sample_aspect_ratio
-        frame = next(iter(container.decode(stream)), None)
-        matrix = None if frame is None else display_matrix(frame)
+            time_base = packet.time_base  # that of the stream, for all of them
+            packet_stop = stamp + (packet.duration or 0)
+            if packet_stop > 0:
+                start = stamp if start is None else min(start, stamp)
+                stop = max(stop, packet_stop)
+        shown_s = float((stop - start) * time_base) if start is not None else 0.0
+    matrix = None
+    if with_matrix:
+        with _open(file) as container:
+            frame = next(iter(container.decode(container.streams.video[0])), None)
+            matrix = None if frame is None else display_matrix(frame)
     return VideoProperties(count, shown_s, Fraction(ratio or 1), matrix)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import av
@@ -140,9 +141,12 @@ class _Probe:
 
     def __init__(self, demuxer: Demuxer, new_writer: Callable[[io.BytesIO], PyAVWriter]) -> None:
         self._new_writer = new_writer
-        self._source = open_input(demuxer.path)
-        self._streams = self._source.streams
+        self._path = demuxer.path
         self._packets = self._first_packets([s.index for s in demuxer.audio])
+
+    @cached_property
+    def _source(self) -> Any:
+        return open_input(self._path)
 
     def _first_packets(self, indices: list[int]) -> dict[int, list[Any]]:
         found: dict[int, list[Any]] = {index: [] for index in indices}
@@ -167,9 +171,9 @@ class _Probe:
             writer = self._new_writer(io.BytesIO())
             streams = writer.passthrough = PassthroughStreams(writer.container)
             for index, method in audio.items():
-                streams.add(self._streams[index], method)
+                streams.add(self._source.streams[index], method)
             for stream in subtitles:
-                streams.add(self._streams[stream.index])
+                streams.add(self._source.streams[stream.index])
             writer.start()
             for number in range(_FRAMES):
                 writer.write_frame(_grey_frame(writer, number))
@@ -184,8 +188,9 @@ class _Probe:
         return None
 
     def close(self) -> None:
-        """Close the source."""
-        self._source.close()
+        """Close the source, if it was opened."""
+        if "_source" in self.__dict__:
+            self._source.close()
 
 
 def _copy(packet: Any) -> Any:

@@ -116,6 +116,10 @@ class PyAVWriter:
             stream.max_b_frames = 0
         stream.width, stream.height = size_wh
         stream.pix_fmt = self.pixel_format
+        if settings.encoder == "libx264":
+            # PyAV's default, slices of each frame, makes every frame wait for its slowest slice:
+            # 7 % slower by the clock at 1280x720 and files 0.5 % larger.
+            stream.codec_context.thread_type = "FRAME"
         stream.codec_context.time_base = stream.time_base = time_base
         if settings.codec == "hevc" and suffix in (".mp4", ".m4v", ".mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
@@ -204,7 +208,10 @@ class PyAVWriter:
             self.container.close()
             if self._sink is None and self.sample_aspect_ratio and self._has_no_ratio:
                 set_pixel_aspect_ratio(self.path, self.sample_aspect_ratio)
-            found = inspect_video(self.path if self._sink is None else self._sink)
+            found = inspect_video(
+                self.path if self._sink is None else self._sink,
+                with_matrix=self.display_matrix is not None,
+            )
         except (av.error.FFmpegError, OSError, ValueError) as err:
             raise self.failed(err) from err
         if self._sink is not None and found.frames:
