@@ -114,6 +114,22 @@ def test_red_green_and_blue_stay_within_their_range(luma_format: LumaFormat) -> 
         assert np.ptp(cb) + np.ptp(cr) > 0.1
 
 
+@pytest.mark.parametrize("hw", [(720, 1280), (1080, 1920), (479, 641), (96, 80)])
+@pytest.mark.parametrize("luma_format", FORMATS)
+def test_lightness_is_the_area_mean_of_the_whole_plane(
+    luma_format: LumaFormat, hw: tuple[int, int]
+) -> None:
+    """Large planes are reduced in strips of rows."""
+    codes = np.random.default_rng(3).integers(0, 1 << luma_format.bits, hw)
+    luma = codes.astype(np.uint8 if luma_format.bits == 8 else np.uint16)
+    expected = luma_format.lightness[codes]
+    for axis, size in enumerate((64, 48)):
+        interpolation = cv2.INTER_AREA if size < hw[axis] else cv2.INTER_LINEAR
+        step_wh = (hw[1], size) if axis == 0 else (size, 64)
+        expected = np.asarray(cv2.resize(expected, step_wh, interpolation=interpolation))
+    np.testing.assert_allclose(luma_format.lightness_at(luma, (64, 48)), expected, atol=2e-4)
+
+
 def test_grey_stays_neutral() -> None:
     luma = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     planes = fast(luma, np.zeros((16, 16, 2), np.float32), LumaFormat(8, False, BT709))
