@@ -24,7 +24,8 @@ import numpy.typing as npt
 import colorcv
 from benchmarks.harness import PHOTO, markdown_table
 from colorcv import Hint
-from colorcv.color.lab import ab_from_bgr, bgr_from_lab
+from colorcv.color.gamut import bgr_from_lab
+from colorcv.color.lab import ab_from_bgr
 from colorcv.image.source import SourceImage
 from colorcv.steering.editing import Reference, SteeredImage, resize_pixels
 from colorcv.steering.hints import Observed
@@ -47,9 +48,8 @@ class Photo:
         self._rgb = self._render(self.ab)
 
     def _render(self, ab: Array) -> Array:
-        light = np.ascontiguousarray(self.seen.lightness.reshape(-1), np.float32)
-        planes = bgr_from_lab(light, np.ascontiguousarray(ab.reshape(-1, 2), np.float32))
-        return np.asarray(np.rint(planes * 255))
+        lab = np.column_stack([self.seen.lightness.reshape(-1), ab.reshape(-1, 2)])
+        return np.asarray(np.rint(255 * bgr_from_lab(lab.astype(np.float32))))
 
     def psnr(self, ab: Array) -> float:
         """Return the PSNR of sRGB in dB."""

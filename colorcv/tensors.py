@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ._typing import Float32Array
-from .color.lab import ab_from_bgr, bgr_from_lab
+from .color.gamut import bgr_from_lab
+from .color.lab import ab_from_bgr
 from .models.conventions import Conventions
 
 __all__ = ["ConventionAdapter"]
@@ -85,8 +86,9 @@ class ConventionAdapter:
         """Return the first input's channels, (C, H, W)."""
         scale = np.float32(self._conventions.input_scale)
         if self._conventions.input == "rgb":
-            flat = np.clip(np.ravel(lightness), 0, 100).astype(np.float32)
-            grey = bgr_from_lab(flat, np.zeros((flat.size, 2), np.float32))[0]
+            lab = np.zeros((*lightness.shape, 3), np.float32)
+            np.clip(lightness, 0, 100, out=lab[..., 0])
+            grey = bgr_from_lab(lab)[..., 0]
             return np.repeat((grey * scale).reshape(1, *lightness.shape), 3, axis=0)
         planes = lightness[np.newaxis].astype(np.float32)
         if self._conventions.input == "l-50":

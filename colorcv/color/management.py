@@ -9,8 +9,9 @@ import numpy as np
 
 from .._parallel import ordered_map
 from .._typing import AnyArray, Float32Array
+from .gamut import bgr_from_lab
 from .icc import LINEAR_SRGB_FROM_XYZ, Profile
-from .lab import LUMINANCE_BGR, apply_lut, bgr_from_lab, srgb_from_linear
+from .lab import LUMINANCE_BGR, apply_lut, srgb_from_linear
 
 __all__ = ["interpolate_table", "srgb_from_lab", "srgb_from_profile"]
 
@@ -87,9 +88,7 @@ def srgb_from_lab(lab: Float32Array, dtype: type[np.integer]) -> AnyArray:
     out: AnyArray = np.empty(lab.shape, dtype)
 
     def convert(strip: AnyArray, out: AnyArray) -> None:
-        flat = np.ascontiguousarray(strip.reshape(-1, 3))
-        planes = bgr_from_lab(flat[:, 0], flat[:, 1:])
-        out[:] = _as_dtype(planes.T.reshape(out.shape), out)
+        out[:] = _as_dtype(bgr_from_lab(np.ascontiguousarray(strip)), out)
 
     return _by_strips(lab, convert, out)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._parallel import ordered_map
 from .._typing import AnyArray, Float32Array, IgnoreBorder
-from ..color.resample import downscale_strips, resize, upscale_rows
+from ..color.resample import downscale_strips, resize, resize_with, shrink_strip, upscale_rows
 from . import strips
 from .border import DETECTION_SIDE, NO_BORDER, Border, detect_border
 from .inputs import load_image
@@ -24,13 +24,15 @@ __all__ = ["SourceImage"]
 
 T = TypeVar("T")
 
-# Temporary arrays take about 50 bytes per pixel, so all threads together process at most 1/8 of the
+# Temporary arrays take about 40 bytes per pixel, so all threads together process at most 1/8 of the
 # image at a time.
 _IN_FLIGHT_DIVISOR, _MAX_THREADS = 8, 8
 # Pixels per strip: enough to outweigh the overhead of calls, few enough to stay in a core's cache.
 _MIN_STRIP_PIXELS, _MAX_STRIP_PIXELS = 1 << 12, 1 << 17
 # Pixels, along each axis, that are looked at per cell when a border is searched for.
 _DETECTION_SAMPLES = 4
+# Chroma as wide as the image is kept if it takes at most this share of the result's memory.
+_MAX_WIDE_SHARE = 0.25
 
 
 class SourceImage:
@@ -182,6 +184,9 @@ class SourceImage:
 
         channels = 3 if self._alpha is None else 4
         result = np.empty((*self.shape_hw, channels), self._image.dtype)
+        if _MAX_WIDE_SHARE * result.nbytes >= 8 * small_hw[0] * full_hw[1]:
+            # Once for all strips, which need some rows of it twice.
+            chroma = resize_with(chroma, (small_hw[0], full_hw[1]), cv2.INTER_CUBIC)
         work = result.swapaxes(0, 1) if self._transposed else result
 
         def color(rows: slice) -> None:
@@ -241,12 +246,11 @@ class SourceImage:
         small_hw: tuple[int, int],
     ) -> Float32Array:
         """Resize the plane whose strips `plane_of` computes."""
-        width = min(full_hw[1], small_hw[1])
 
-        def narrow(rows: slice) -> tuple[int, Float32Array]:
-            return rows.start, resize(plane_of(rows), (rows.stop - rows.start, width))
+        def shrink(rows: slice) -> tuple[int, Float32Array]:
+            return shrink_strip(plane_of(rows), rows.start, full_hw, small_hw)
 
-        return downscale_strips(self._map_strips(narrow), full_hw, small_hw)
+        return downscale_strips(self._map_strips(shrink), full_hw, small_hw)
 
     def _lightness_of(self, rows: slice) -> Float32Array:
         return strips.lightness(self._strip(rows), self._order)

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from .._typing import AnyArray, Float32Array
+from ..color.gamut import linear_from_lab
 from ..color.lab import (
     LUMINANCE_BGR,
     apply_lut,
-    bgr_from_lab,
+    encode_srgb,
     lightness_from_luminance,
     lightness_table,
     linear_from_srgb,
@@ -20,8 +21,6 @@ from ..color.lab import (
 )
 
 __all__ = ["contiguous", "distinct_values", "grey", "lightness", "merge_lab"]
-
-_GAMUT_CHUNK = 1 << 13  # pixels outside the sRGB gamut that are recomputed at a time
 
 
 def contiguous(strip: AnyArray) -> AnyArray:
@@ -67,33 +66,25 @@ def distinct_values(strip: AnyArray) -> list[float]:
 
 
 def merge_lab(light: Float32Array, ab: Float32Array, out: AnyArray, order: str) -> None:
-    """Write a coloured strip to `out`, (n, W, 3 or 4); its alpha is not touched."""
-    if out.dtype != np.uint8:
-        channels = (0, 1, 2) if order == "bgr" else (2, 1, 0)
-        planes = bgr_from_lab(light.reshape(-1), ab.reshape(-1, 2))
-        for channel, plane in zip(channels, planes, strict=True):
-            out[..., channel] = _as_dtype(plane, out.dtype).reshape(light.shape)
+    """Write a coloured strip to `out`, (n, W, 3 or 4); its alpha is not touched.
+
+    `light` is (n, W), `ab` is (2, n, W).
+    """
+    linear = linear_from_lab(light, ab, order)
+    white = 1 if out.dtype.kind == "f" else np.iinfo(out.dtype).max
+    _write(encode_srgb(linear, white), out)
+
+
+def _write(values: Float32Array, out: AnyArray) -> None:
+    """Write values in the range of `out` to it, rounded if it is of integers; overwrites them."""
+    if out.dtype == np.uint8 and out.strides == (3 * out.shape[1], 3, 1):  # as cv::Mat needs it
+        cv2.convertScaleAbs(values, dst=out)
         return
-    in_place = out.strides == (3 * out.shape[1], 3, 1)  # as cv::Mat needs it
-    strip = out if in_place else np.empty((*light.shape, 3), np.uint8)
-    _merge_lab_uint8(light, ab, strip, order)
-    if not in_place:
-        out[..., :3] = strip
-
-
-def _merge_lab_uint8(light: Float32Array, ab: Float32Array, out: AnyArray, order: str) -> None:
-    lab = cv2.merge([light, np.ascontiguousarray(ab)]).reshape(out.shape)
-    code = cv2.COLOR_LAB2BGR if order == "bgr" else cv2.COLOR_LAB2RGB
-    cv2.convertScaleAbs(cv2.cvtColor(lab, code), dst=out, alpha=255)
-    # cvtColor clips colours outside the gamut, which changes lightness and hue: recompute them.
-    clipped = np.flatnonzero(cv2.inRange(out, (1, 1, 1, 0), (254, 254, 254, 0)) == 0)
-    pixels, flat_light, flat_ab = out.reshape(-1, 3), light.reshape(-1), ab.reshape(-1, 2)
-    channels = (0, 1, 2) if order == "bgr" else (2, 1, 0)
-    for start in range(0, clipped.size, _GAMUT_CHUNK):
-        chunk = clipped[start : start + _GAMUT_CHUNK]
-        planes = bgr_from_lab(flat_light.take(chunk), flat_ab.take(chunk, axis=0))
-        for channel, plane in zip(channels, planes, strict=True):
-            pixels[chunk, channel] = _as_dtype(plane, out.dtype)
+    if out.dtype.kind == "u":
+        np.rint(values, out=values)
+    else:
+        np.clip(values, 0, 1, out=values)
+    np.copyto(out[..., :3], values, casting="unsafe")
 
 
 def _luminance(strip: AnyArray, order: str) -> Float32Array:
@@ -112,6 +103,5 @@ def _as_dtype(values: Float32Array, dtype: np.dtype[Any]) -> AnyArray:
     """Convert values in 0..1 to an image's dtype and range, rounding integers."""
     if dtype.kind == "f":
         return values.astype(dtype)
-    levels = np.float32(255 if dtype.itemsize == 1 else 65535)
-    rounded: AnyArray = np.rint(values * levels).astype(dtype)
+    rounded: AnyArray = np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
     return rounded

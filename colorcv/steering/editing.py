@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from .._typing import AnyArray, Float32Array
-from ..color.lab import ab_from_bgr, bgr_from_lab, upsample_chroma
+from ..color.gamut import bgr_from_lab
+from ..color.lab import ab_from_bgr, upsample_chroma
 from ..errors import ImageError, OptionError
 from ..image.source import SourceImage
 from ..image.validation import check_saturation
@@ -265,7 +266,7 @@ def _check_count(n: Any) -> None:
 
 
 def _hex_color(lightness: float, ab: Float32Array) -> str:
-    bgr = bgr_from_lab(np.array([lightness], np.float32), ab[np.newaxis])[:, 0]
+    bgr = bgr_from_lab(np.array([lightness, *ab], np.float32))
     blue, green, red = np.rint(bgr * 255).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
