@@ -23,6 +23,7 @@ __all__ = ["add_passthrough_streams"]
 
 _ERRORS = (av.error.FFmpegError, ValueError, OSError, VideoError)
 _FRAMES = 4  # x265 gives a single frame a decode time that Matroska refuses
+_TAKE_ANY_VIDEO = ("mp4", "matroska")  # of every size and rate: nothing to find out about it
 _MAX_PACKETS = 2000  # read in search of the first packets of every audio stream
 
 
@@ -57,7 +58,8 @@ def add_passthrough_streams(
     with contextlib.closing(_Probe(demuxer, new_writer)) as probe:
         copies = {stream.index: AudioMethod() for stream in demuxer.audio}
         subtitles = demuxer.subtitles
-        if probe.try_streams(copies, subtitles) is None:
+        is_known = not copies and not subtitles and container in _TAKE_ANY_VIDEO
+        if is_known or probe.try_streams(copies, subtitles) is None:
             methods, outcome = copies, _outcome(demuxer.audio, copies, {}, container)
         else:
             error = probe.try_streams({}, [])
