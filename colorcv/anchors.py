@@ -190,8 +190,8 @@ def _cells(plane: Float32Array) -> Float32Array:
 
 def _product(left: Float32Array, right: Float32Array) -> Float32Array:
     """Return the product of two matrices, (n, C) and (C, m), a few rows at a time."""
-    # BLAS starts threads for larger products, NumPy's and OpenCV's (since 4.11) alike, and they
-    # spin for 20 ms afterwards: 3 to 5 ms of processor time a frame of a video.
+    # For larger products BLAS starts threads, NumPy's and that of OpenCV's wheels (4.14, 5.0). They
+    # spin for 20 ms afterwards: 6 ms of processor time a frame of a video.
     rows = max(1, _MAX_PRODUCT // right.size)
     product = np.empty((len(left), right.shape[1]), np.float32)
     for row in range(0, len(left), rows):

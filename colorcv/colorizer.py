@@ -235,6 +235,8 @@ class Colorizer(Predictor, SteeringMethods):
     ) -> Iterator[AnyArray]:
         """Colour frames as they arrive, for a webcam, a window or a server.
 
+        Borders are coloured like the rest; only `colorize_video` leaves them grey.
+
         Parameters
         ----------
         frames : iterable of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) arrays, BGR

@@ -97,7 +97,7 @@ def colorize_frames(
     hold_colors: bool = True,
     saturation: float = 1.0,
 ) -> Iterator[AnyArray]:
-    """Colour frames as they arrive, for live sources.
+    """Colour frames as they arrive, for live sources; their borders too.
 
     Parameters
     ----------
