@@ -1,6 +1,6 @@
 """Wall and processor time of the stages of one large photo, with the small model.
 
-    python -m benchmarks.photo_stages [--rounds 9] [--megapixels 12] PHOTO
+    python -m benchmarks.photo_stages PHOTO [--rounds 9] [--megapixels 12]
 
 The photo, a real one, is enlarged to the size. The stages are those of `Colorizer.colorize` and,
 for JPEG, of reading and writing the file; all run one after the other, so that what is left

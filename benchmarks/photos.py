@@ -1,6 +1,6 @@
 """Time large photos, colorcv and the code of the usual tutorials in turn.
 
-    python -m benchmarks.photos [--rounds 20] [--megapixels 12 50] PHOTO...
+    python -m benchmarks.photos PHOTO... [--rounds 20] [--megapixels 12 50]
 
 Both run the bundled model, so that only the rest differs: reading, conversion, upsampling, writing.
 The photos, real ones, are enlarged to the size. Prints medians, the median of the ratios within
