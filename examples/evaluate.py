@@ -1,6 +1,7 @@
 """Measure a model on colour photos: make them grey, colour them, compare with the originals.
 
     python evaluate.py PHOTOS [--output evaluation] [--model lite] [--side 512]
+                       [--files PROTOTXT CAFFEMODEL CENTERS] [--colorfulness 0.9]
                        [--hints N ...] [--reference]
 
 Writes OUTPUT.csv, one line for each photo; OUTPUT.jpg, a contact sheet of original, input and
@@ -27,8 +28,10 @@ photo is the reference of its right half: psnr_half is the right half's PSNR wit
 psnr_reference with it.
 
 A network that predicts pale colours only does well in the measures before colorful: compare them
-with it, and look at the sheet. The last line is what `examples.training` prints too: the median
-error, the share of photos nearer than grey, colourfulness over the originals'.
+with it, and look at the sheet. Models are best compared where they are equally colourful: with
+--colorfulness, a last line has the measures at the saturation that gives that share of the originals'
+colourfulness. The last lines are what `examples.training` prints too: the median error, the share of
+photos nearer than grey, colourfulness over the originals'.
 """
 
 from __future__ import annotations
@@ -108,6 +111,24 @@ def read_rgb(path: Path, side: int):
     scale = min(1, side / max(bgr.shape[:2]))
     size_wh = max(7, round(bgr.shape[1] * scale)), max(7, round(bgr.shape[0] * scale))
     return cv2.cvtColor(cv2.resize(bgr, size_wh, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+
+
+def measure_at(colorizer: colorcv.Colorizer, original, grey, saturation: float) -> dict[str, float]:
+    """Colour a grey photo with a saturation and measure it; (H, W, 3) uint8 RGB."""
+    colored = colorizer.colorize(grey, order="rgb", saturation=saturation)
+    return measures.measure(original[..., ::-1], colored[..., ::-1])
+
+
+def equally_colorful(colorizer: colorcv.Colorizer, pairs: list, target: float):
+    """Return the saturation at which colourfulness is the target, and the summary there."""
+    saturation = 1.0
+    for _ in range(4):
+        lines = [measure_at(colorizer, *pair, saturation) for pair in pairs]
+        summary = measures.summarize(lines)
+        if math.isnan(summary["colorfulness"]) or abs(summary["colorfulness"] - target) < 0.005:
+            break
+        saturation = min(10, saturation * target / max(summary["colorfulness"], 0.01))
+    return saturation, summary
 
 
 def thumb(rgb):
@@ -197,7 +218,14 @@ def main() -> int:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--output", type=Path, default=Path("evaluation"))
     parser.add_argument("--model", default="lite")
+    parser.add_argument(
+        "--files", type=Path, nargs=3, metavar=("PROTOTXT", "CAFFEMODEL", "CENTERS"),
+        help="your own model's, in place of --model",
+    )  # fmt: skip
     parser.add_argument("--saturation", type=float, default=1.0)
+    parser.add_argument(
+        "--colorfulness", type=float, help="also measure at the saturation that gives this"
+    )
     parser.add_argument(
         "--saturations", type=float, nargs="+", default=[0.5, 0.75, 1, 1.25, 1.5],
         help="of the chart",
@@ -213,9 +241,13 @@ def main() -> int:
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is not a folder")
 
-    colorizer = colorcv.Colorizer(options.model)
+    model = options.model
+    if options.files:
+        prototxt, caffemodel, centers = options.files
+        model = colorcv.ModelFiles(prototxt=prototxt, caffemodel=caffemodel, centers=centers)
+    colorizer = colorcv.Colorizer(model)
     lines: list[dict] = []
-    rows = []
+    rows, pairs = [], []
     by_saturation: dict[float, list] = {value: [] for value in sorted(options.saturations)}
     for path in sorted(options.photos.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
@@ -232,9 +264,9 @@ def main() -> int:
             line |= measure_reference(colorizer, original, grey)
         lines.append({"photo": path.stem} | line)
         rows.append(sheet_row(path.stem, (original, grey, colored), line))
+        pairs.append((original, grey))
         for saturation, measured in by_saturation.items():
-            other = colorizer.colorize(grey, order="rgb", saturation=saturation)
-            measured.append(measures.measure(original[..., ::-1], other[..., ::-1]))
+            measured.append(measure_at(colorizer, original, grey, saturation))
     if not lines:
         parser.error(f"{options.photos} has no photos that can be read")
 
@@ -252,6 +284,9 @@ def main() -> int:
     summaries = {value: measures.summarize(measured) for value, measured in by_saturation.items()}
     for saturation, summary in summaries.items():
         print(f"saturation {saturation:g}: {measures.as_text(summary)}")
+    if options.colorfulness:
+        saturation, summary = equally_colorful(colorizer, pairs, options.colorfulness)
+        print(f"saturation {saturation:.2f}: {measures.as_text(summary)}")
     pictures = {".jpg": contact_sheet(rows)}
     points = [(value, one["colorfulness"], one["error"]) for value, one in summaries.items()]
     if not any(math.isnan(error) for _, _, error in points):

@@ -1,6 +1,9 @@
 """Export a training's state to the files that colorcv runs.
 
-    python -m examples.training.export STATE DIR [--name mine] [--lightness GOLDEN.npz]
+    python -m examples.training.export STATE... DIR [--name mine] [--lightness GOLDEN.npz]
+
+Of several states the mean of the weights is exported: of trainings from the same weights with
+different --seed it is often nearer than each of them (Wortsman et al., "Model soups", ICML 2022).
 
 DIR gets NAME.prototxt, NAME.caffemodel (float16) and pts_in_hull.npy, which
 `colorcv.ModelFiles` takes, and golden.npz: lightness of held-out photos and PyTorch's ab for them,
@@ -66,13 +69,27 @@ def prototxt_for(text: str, size: int, temperature: float) -> str:
     return text
 
 
-def export(state_path: Path, folder: Path, name: str, lightness: np.ndarray | None) -> float:
+def load_mean(paths: list[Path]) -> dict:
+    """Return the first training's state with the mean of all trainings' weights."""
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    first = states[0]
+    for path, state in zip(paths, states, strict=True):
+        if state["prototxt"] != first["prototxt"] or state["temperature"] != first["temperature"]:
+            raise ValueError(f"{path} is of another network or temperature than {paths[0]}")
+    first["ema"] = {
+        name: torch.stack([state["ema"][name].float() for state in states]).mean(dim=0)
+        for name in first["ema"]
+    }
+    return first
+
+
+def export(paths: list[Path], folder: Path, name: str, lightness: np.ndarray | None) -> float:
     """Write the files; return the largest difference of colorcv's ab from PyTorch's.
 
     Parameters
     ----------
-    state_path : Path
-        A training's state.pt.
+    paths : list of Path
+        One or more trainings' state.pt, of which the mean is taken.
     folder : Path
         Created if it does not exist; files in it are replaced.
     name : str
@@ -80,7 +97,7 @@ def export(state_path: Path, folder: Path, name: str, lightness: np.ndarray | No
     lightness : (N, S, S) float32, L* in 0..100, optional
         For the golden vectors, in place of that of the held-out photos in the state.
     """
-    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    state = load_mean(paths)
     network = Network(state["prototxt"])
     network.load_named(state["ema"])
     size, temperature = state["input_size"], state["temperature"]
@@ -117,7 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Export; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m examples.training.export",
                                      description="Write the files that colorcv runs.")  # fmt: skip
-    parser.add_argument("state", type=Path, help="a training's state.pt")
+    parser.add_argument("states", type=Path, nargs="+", metavar="state",
+                        help="a training's state.pt; of several the mean is taken")  # fmt: skip
     parser.add_argument("folder", type=Path, help="where the files go")
     parser.add_argument("--name", default="model", help="of the files, without suffix")
     parser.add_argument("--lightness", type=Path, help="an .npz with lightness for golden.npz")
@@ -127,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
         with np.load(options.lightness) as given:
             lightness = given["lightness"]
     try:
-        off = export(options.state, options.folder, options.name, lightness)
+        off = export(options.states, options.folder, options.name, lightness)
     except (OSError, ValueError) as err:
         print(f"error: {err}", file=sys.stderr)
         return 2

@@ -1,10 +1,14 @@
-"""The loss: Zhang, Isola and Efros (ECCV 2016), with two more terms on the annealed mean.
+"""The loss: Zhang, Isola and Efros (ECCV 2016), with three more terms on the guessed ab.
+
+The guess is the annealed mean times the saturation that the model will be used with.
 
 1. Cross-entropy against the true colour soft-encoded on its 5 nearest centres (sigma 5), each
    cell weighted by the rarity of its colour (class rebalancing, their section 2.2).
-2. Huber on the annealed mean minus the true ab: nearness.
-3. L1 on the spatial gradient of the same difference: patches are gradients where the truth has
-   none.
+2. The distance of the guess to the true ab, over the photo's mean chroma: nearness. It makes a
+   model cautious.
+3. L1 on the spatial gradient of guess minus truth: patches are gradients where the truth has none.
+4. The colourfulness of the guesses over that of the originals, squared distance from a target: the
+   model is vivid where that costs least nearness, and not everywhere by one factor.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from torch.nn import functional
 NEAREST, SIGMA = 5, 5.0
 LIMIT = 110  # ab is looked up on the integers of -LIMIT..LIMIT
 UNIFORM_SHARE, MAX_WEIGHT = 0.7, 5.0  # of the rebalancing
-HUBER_BETA = 5.0
+LEAST_CHROMA = 8.0  # mean chroma below which a photo counts as this: the error of grey ones is kept
+ENTROPY, NEAR, GRADIENT, VIVID = 0.3, 1.0, 0.35, 4.0  # weights of the terms
 
 
 class SoftEncoding:
@@ -67,6 +72,15 @@ def annealed_mean(logits: torch.Tensor, centers: torch.Tensor, temperature: floa
     return functional.softmax(rows.float() / temperature, dim=-1) @ centers
 
 
+def colorfulness(ab: torch.Tensor) -> torch.Tensor:
+    """Return (N,) of (N, h, w, 2) ab: Hasler and Suesstrunk 2003, the measure in CIELAB.
+
+    The spread of ab plus 0.37 times the distance of its mean from grey.
+    """
+    spread = ab.flatten(1, 2).var(dim=1).sum(dim=1).add(1e-6).sqrt()
+    return spread + 0.37 * torch.linalg.vector_norm(ab.mean(dim=(1, 2)) + 1e-6, dim=1)
+
+
 def loss(
     logits: torch.Tensor,
     true_ab: torch.Tensor,
@@ -75,16 +89,24 @@ def loss(
     weights: torch.Tensor,
     centers: torch.Tensor,
     temperature: float,
+    saturation: float | torch.Tensor,
+    target: float,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss of (N, 313, h, w) logits against (N, h, w, 2) ab, and its three terms."""
+    """Return the loss of (N, 313, h, w) logits against (N, h, w, 2) ab, and its terms.
+
+    `target` is the wanted colourfulness of the guesses over that of the originals.
+    """
     rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]).float()
     bins, soft = encoding(true_ab.reshape(-1, 2))
     log_shares = functional.log_softmax(rows, dim=1)
     entropy = -(log_shares.gather(1, bins) * soft).sum(dim=1)
     entropy = (entropy * (weights[bins] * soft).sum(dim=1)).mean()
-    off = annealed_mean(logits, centers, temperature) - true_ab
-    near = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=HUBER_BETA) / 10
+    guess = annealed_mean(logits, centers, temperature) * saturation
+    off = guess - true_ab
+    chroma = torch.linalg.vector_norm(true_ab, dim=-1).mean(dim=(1, 2)).clamp(min=LEAST_CHROMA)
+    near = (off.square().sum(dim=-1) + 1).sqrt().mean(dim=(1, 2)).div(chroma).mean()
     steps = (off[:, 1:] - off[:, :-1]).abs().mean() + (off[:, :, 1:] - off[:, :, :-1]).abs().mean()
-    smooth = steps / 2 / 4
-    parts = {"entropy": entropy.item(), "huber": near.item(), "gradient": smooth.item()}
-    return entropy + 0.5 * near + 0.5 * smooth, parts
+    vivid = colorfulness(guess).sum() / colorfulness(true_ab).sum()
+    total = ENTROPY * entropy + NEAR * near + GRADIENT * steps / 2
+    parts = {"entropy": entropy, "near": near, "gradient": steps / 2, "colourfulness": vivid}
+    return total + VIVID * (vivid - target) ** 2, {k: v.item() for k, v in parts.items()}

@@ -67,7 +67,9 @@ def sample(bgr, size: int, random: np.random.Generator):
 
     The crop has 60 to 100 % of each side, drawn independently, so it is squeezed; half of the crops
     are mirrored. L* then gets contrast 0.75 to 1.25 and an offset of +-10, grain (15 % of crops)
-    and blur (10 %). ab is (size / 4, size / 4, 2), from the crop before these changes.
+    and blur (10 %); half of the crops that had to be enlarged are sharpened, because the photos
+    that the model is for are reduced to its input and have detail there. ab is
+    (size / 4, size / 4, 2), from the crop before these changes.
     """
     height, width = bgr.shape[:2]
     rows, columns = (max(8, round(side * random.uniform(0.6, 1))) for side in (height, width))
@@ -81,6 +83,9 @@ def sample(bgr, size: int, random: np.random.Generator):
     middle = lightness.mean()
     lightness = (lightness - middle) * random.uniform(0.75, 1.25) + middle
     lightness += random.uniform(-10, 10)
+    if min(rows, columns) < size and random.random() < 0.5:
+        blurred = cv2.GaussianBlur(lightness, (0, 0), 1.2 * size / min(rows, columns))
+        lightness += (lightness - blurred) * random.uniform(0.3, 1.5)
     if random.random() < 0.1:
         lightness = cv2.GaussianBlur(lightness, (0, 0), random.uniform(0.5, 1.5))
     if random.random() < 0.15:

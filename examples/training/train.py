@@ -30,39 +30,60 @@ from .photos import Photos, resize, sample
 
 COUNTED = 2000  # photos in which the frequencies of colours are counted
 SHEET_ROWS, SHEET_SIDE = 8, 160
+COMPARED_AT = 0.9  # colourfulness over the originals', at which models are compared
 WARM_UP = 50  # steps
 GOLDEN = 8  # photos whose lightness is saved in the state
 AVERAGE = 0.999  # decay of the mean of the weights
 
 
-def colored(network: Network, centers: torch.Tensor, bgr, saturation: float, temperature: float):
-    """Colour a photo from its lightness, as colorcv does, but without guided upsampling."""
-    lightness = np.ascontiguousarray(lab_of(bgr)[..., 0])
-    device = centers.device
-    small = torch.from_numpy(resize(lightness, network.input_size)).to(device)
+def predict(network: Network, centers: torch.Tensor, bgr, temperature: float):
+    """Return (S / 4, S / 4, 2) float32 ab of a photo from its lightness."""
+    small = torch.from_numpy(resize(_lightness(bgr), network.input_size)).to(centers.device)
     with torch.inference_mode():
         logits = network(small[None, None] - 50)
-        ab = annealed_mean(logits, centers, temperature)[0].cpu().numpy() * saturation
-    size_wh = lightness.shape[1::-1]
-    lab = np.dstack([lightness, cv2.resize(ab, size_wh, interpolation=cv2.INTER_CUBIC)])
+        return annealed_mean(logits, centers, temperature)[0].cpu().numpy()
+
+
+def colored(bgr, ab):
+    """Colour a photo's lightness with (h, w, 2) ab, without guided upsampling."""
+    lightness = _lightness(bgr)
+    ab = cv2.resize(ab, lightness.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    lab = np.dstack([lightness, ab])
     return (255 * cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)).clip(0, 255).round().astype(np.uint8)
 
 
-def evaluate(
-    network: Network, centers: torch.Tensor, photos: list, saturation: float, temperature: float
-) -> tuple[dict[str, float], np.ndarray]:
-    """Measure a network on photos; return the summary and a contact sheet of some of them."""
-    network.eval()
-    lines, rows = [], []
-    for bgr in photos:
-        guess = colored(network, centers, bgr, saturation, temperature)
-        lines.append(measure(bgr, guess))
-        if len(rows) < SHEET_ROWS:
-            grey = colored(network, centers, bgr, 0, temperature)
-            cells = [cv2.resize(cell, (SHEET_SIDE, SHEET_SIDE)) for cell in (grey, guess, bgr)]
-            rows.append(np.hstack(cells))
-    network.train()
-    return summarize(lines), np.vstack(rows)
+def _lightness(bgr):
+    return np.ascontiguousarray(lab_of(bgr)[..., 0])
+
+
+def summary_at(photos: list, guesses: list, saturation: float) -> dict[str, float]:
+    """Measure guessed ab, times a factor, against photos."""
+    lines = [
+        measure(bgr, colored(bgr, ab * saturation))
+        for bgr, ab in zip(photos, guesses, strict=True)
+    ]
+    return summarize(lines)
+
+
+def saturation_for(photos: list, guesses: list, saturation: float, target: float) -> float:
+    """Return the factor on guessed ab at which colourfulness is `target` of the originals'."""
+    for _ in range(3):
+        saturation *= target / summary_at(photos, guesses, saturation)["colorfulness"]
+    return saturation
+
+
+def sheet(photos: list, guesses: list, saturation: float):
+    """Draw a contact sheet: grey, coloured, original."""
+    rows = []
+    for bgr, ab in zip(photos[:SHEET_ROWS], guesses, strict=False):
+        cells = [colored(bgr, ab * 0), colored(bgr, ab * saturation), bgr]
+        rows.append(np.hstack([cv2.resize(cell, (SHEET_SIDE, SHEET_SIDE)) for cell in cells]))
+    return np.vstack(rows)
+
+
+def sizes_below(size: int) -> list[int]:
+    """Return the sizes of batches: multiples of 32 from two thirds of the input's up to it."""
+    return [side for side in range(32, size + 1, 32) if side >= size * 2 // 3]
 
 
 class Training:
@@ -170,13 +191,13 @@ class Training:
         """Yield batches, made a few ahead on other threads."""
         options = self.options
 
-        def one(seed: int):
+        def one(size: int, seed: int):
             random = np.random.default_rng(seed)
-            return sample(self.photos[int(random.integers(self.count))],
-                          self.network.input_size, random)  # fmt: skip
+            return sample(self.photos[int(random.integers(self.count))], size, random)
 
         def batch() -> list:
-            return [pool.submit(one, int(self.random.integers(1 << 62)))
+            size = int(self.random.choice(sizes_below(self.network.input_size)))
+            return [pool.submit(one, size, int(self.random.integers(1 << 62)))
                     for _ in range(options.batch)]  # fmt: skip
 
         with ThreadPoolExecutor(options.readers) as pool:
@@ -208,7 +229,8 @@ class Training:
             logits = self.network(lightness)
         total, parts = loss(
             logits, ab, encoding=self.encoding, weights=self.weights, centers=self.centers,
-            temperature=self.temperature,
+            temperature=self.temperature, saturation=self.options.saturation,
+            target=self.options.colorfulness,
         )  # fmt: skip
         if not torch.isfinite(total):
             raise ValueError(f"the loss is {total.item()} at step {self.step}: lower --rate")
@@ -225,26 +247,39 @@ class Training:
         return parts
 
     def evaluate(self) -> None:
-        """Measure the mean of the weights; write a line of log.csv and a contact sheet."""
+        """Measure the mean of the weights; write lines of log.csv and a contact sheet.
+
+        It is measured at the saturation that it is trained for, and at the one that makes it as
+        colourful as any other model that it may be compared with.
+        """
+        options = self.options
         trained = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
-        summary, sheet = evaluate(
-            self.network, self.centers, self.judged, self.options.saturation, self.temperature
-        )
+        self.network.eval()
+        guesses = [
+            predict(self.network, self.centers, bgr, self.temperature) for bgr in self.judged
+        ]
+        self.network.train()
         self.network.load_state_dict(trained)
-        print(f"\nafter {self.seconds / 60:.1f} minutes, {len(self.judged)} held-out photos, "
-              f"saturation {self.options.saturation:g}: {as_text(summary)}")  # fmt: skip
+        equal = saturation_for(self.judged, guesses, options.saturation, COMPARED_AT)
+        print(f"\nafter {self.seconds / 60:.1f} minutes, {len(self.judged)} held-out photos:")
+        for saturation in (options.saturation, equal):
+            summary = summary_at(self.judged, guesses, saturation)
+            print(f"  saturation {saturation:.2f}: {as_text(summary)}", flush=True)
+            self._log(saturation, summary)
+        name = f"sheet-{self.step:06d}.png"
+        picture = sheet(self.judged, guesses, options.saturation)
+        cv2.imwrite(str(options.output / name), picture)
+
+    def _log(self, saturation: float, summary: dict[str, float]) -> None:
         path = self.options.output / "log.csv"
         is_new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if is_new:
                 writer.writerow(["minutes", "step", "saturation", *summary])
-            values = [f"{value:.4f}" for value in summary.values()]
-            row = [f"{self.seconds / 60:.2f}", self.step, self.options.saturation, *values]
-            writer.writerow(row)
-        name = f"sheet-{self.step:06d}.png"
-        cv2.imwrite(str(self.options.output / name), sheet)
+            values = [f"{value:.4f}" for value in (saturation, *summary.values())]
+            writer.writerow([f"{self.seconds / 60:.2f}", self.step, *values])
 
     def run(self) -> int:
         """Train until the time is up or Ctrl-C; return the exit status."""
@@ -276,7 +311,7 @@ class Training:
             if interrupted:
                 print(f"\ninterrupted; {self.state} is kept: the same command goes on from it")
                 return 130
-            if evaluated < self.seconds or not self.step:
+            if evaluated < self.seconds:
                 self.evaluate()
             return 0
         finally:
@@ -310,7 +345,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--train-from", default="block8_expand", help="the first layer that is trained")
     add("--held-out", type=int, help="how many photos, the last ones, are never trained on")
     add("--evaluated", type=int, default=250, help="how many of them an evaluation takes")
-    add("--saturation", type=float, default=1.4, help="factor on ab in evaluations")
+    add("--saturation", type=float, default=1.4, help="factor on ab that the model is trained for")
+    add("--colorfulness", type=float, default=0.95, help="over the originals', to train for")
     add("--evaluate-every", type=float, default=10, help="minutes")
     add("--save-every", type=float, default=3, help="minutes")
     add("--device", default="auto", help="auto, cpu, cuda")

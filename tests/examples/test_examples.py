@@ -188,6 +188,31 @@ def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
     assert chart.std(axis=2).max() > 20
 
 
+def test_evaluate_at_equal_colorfulness_and_own_files(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, scene in enumerate(colour_scenes()):
+        assert cv2.imwrite(str(photos / f"{i}.png"), scene)
+    lite = Path(colorcv.__file__).parent / "models" / "lite"
+    files = [next(lite.glob(pattern)) for pattern in ("*.prototxt", "*.caffemodel", "*.npy")]
+    factor = colorcv.Colorizer("lite").default_saturation
+    given = ("--saturations", factor, "--colorfulness", 0.3, "--output", tmp_path / "out")
+    own = run("evaluate.py", photos, "--files", *files, *given, cwd=tmp_path).stdout.splitlines()
+    named = run("evaluate.py", photos, *given, cwd=tmp_path).stdout.splitlines()
+    # Own files have factor 1: the bundled model's factor gives what its saturation 1 does.
+    before, measured = own[-3].split(": ", 1)
+    assert before == f"saturation {factor:g}"
+    assert named[-4] == f"saturation 1: {measured}"
+    for line, saturation in ((own[-2], factor), (named[-2], 1)):
+        found = re.match(r"saturation ([0-9.]+): .*colourfulness 0\.(29|30|31),", line)
+        assert found
+        assert float(found[1]) != saturation
+    assert float(own[-2].split()[1][:-1]) == pytest.approx(
+        factor * float(named[-2].split()[1][:-1]), rel=0.03
+    )
+
+
 def test_evaluate_hints_and_references(tmp_path: Path) -> None:
     """Hints at known places, written out again; a half that resembles the other gains."""
     pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")

@@ -22,7 +22,7 @@ import colorcv
 
 torch = pytest.importorskip("torch", reason="the training needs PyTorch")
 
-from examples.training import export, loss, network, photos  # noqa: E402
+from examples.training import export, loss, network, photos, train  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -153,7 +153,7 @@ def test_export_of_untrained_weights_is_the_file_that_was_read(tmp_path: Path) -
     }
     torch.save(state, tmp_path / "state.pt")
     lightness = np.load(GOLDEN)["lightness"][:1]
-    assert export.export(tmp_path / "state.pt", tmp_path, "same", lightness) < 0.01
+    assert export.export([tmp_path / "state.pt"], tmp_path, "same", lightness) < 0.01
     again = network.Network((tmp_path / "same.prototxt").read_text())
     again.load_blobs(tmp_path / "same.caffemodel")
     for name, tensor in net.state_dict().items():
@@ -170,34 +170,95 @@ def test_export_of_untrained_weights_is_the_file_that_was_read(tmp_path: Path) -
     assert not net4.empty()
 
 
+def test_of_several_states_the_mean_is_exported(tmp_path: Path) -> None:
+    net, centers = network.load("lite")
+    half = {n.removeprefix("convolutions."): t for n, t in net.state_dict().items()}
+    state = {
+        "prototxt": net.prototxt, "centers": torch.from_numpy(centers), "input_size": 192,
+        "temperature": net.temperature,
+    }  # fmt: skip
+    for name, factor in (("a", 0.5), ("b", 1.5)):
+        weights = {n: t * factor for n, t in half.items()}
+        torch.save(state | {"ema": weights}, tmp_path / f"{name}.pt")
+    lightness = np.load(GOLDEN)["lightness"][:1]
+    export.export([tmp_path / "a.pt", tmp_path / "b.pt"], tmp_path, "mean", lightness)
+    again = network.Network((tmp_path / "mean.prototxt").read_text())
+    again.load_blobs(tmp_path / "mean.caffemodel")
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+
+    torch.save(state | {"ema": half, "temperature": 0.7}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=r"c\.pt is of another network or temperature"):
+        export.export([tmp_path / "a.pt", tmp_path / "c.pt"], tmp_path, "mean", lightness)
+
+
+def test_sizes_of_batches() -> None:
+    assert train.sizes_below(192) == [128, 160, 192]
+    assert train.sizes_below(64) == [64]
+    assert train.sizes_below(32) == [32]
+
+
 def test_soft_encoding_and_loss_against_the_formulas() -> None:
     random = np.random.default_rng(3)
-    ab = random.integers(-60, 60, (1, 4, 5, 2)).astype(np.float32)
-    logits = random.standard_normal((1, 313, 4, 5)).astype(np.float32)
+    ab = random.integers(-60, 60, (2, 4, 5, 2)).astype(np.float32)
+    ab[1] /= 40  # almost grey: its error is taken over a chroma of 8
+    logits = random.standard_normal((2, 313, 4, 5)).astype(np.float32)
     weights = random.uniform(0.5, 3, 313).astype(np.float32)
     total, _ = loss.loss(
         torch.from_numpy(logits), torch.from_numpy(ab),
         encoding=loss.SoftEncoding(CENTERS), weights=torch.from_numpy(weights),
-        centers=torch.from_numpy(CENTERS), temperature=0.4,
+        centers=torch.from_numpy(CENTERS), temperature=0.4, saturation=1.3, target=0.9,
     )  # fmt: skip
 
-    entropy, means = 0.0, np.zeros((4, 5, 2))
-    for row in range(4):
-        for column in range(5):
-            square = ((CENTERS - ab[0, row, column]) ** 2).sum(axis=1)
-            target = np.where(square <= np.sort(square)[4], np.exp(-square / 50), 0)
-            target /= target.sum()
-            values = logits[0, :, row, column].astype(np.float64)
-            shares = np.exp(values) / np.exp(values).sum()
-            entropy -= (target @ weights) * (target @ np.log(shares)) / 20
-            annealed = np.exp(values / 0.4)
-            means[row, column] = annealed / annealed.sum() @ CENTERS
-    off = means - ab[0]
-    size = np.abs(off)
-    huber = np.where(size < 5, off**2 / 10, size - 2.5).mean() / 10
-    gradient = (np.abs(np.diff(off, axis=0)).mean() + np.abs(np.diff(off, axis=1)).mean()) / 8
+    entropy, near, colors = 0.0, 0.0, np.zeros(2)
+    guess = np.zeros((2, 4, 5, 2))
+    for photo, row, column in np.ndindex(2, 4, 5):
+        true = ab[photo, row, column].round()
+        square = ((CENTERS - true) ** 2).sum(axis=1)
+        target = np.where(square <= np.sort(square)[4], np.exp(-square / 50), 0)
+        target /= target.sum()
+        values = logits[photo, :, row, column].astype(np.float64)
+        shares = np.exp(values) / np.exp(values).sum()
+        entropy -= (target @ weights) * (target @ np.log(shares)) / 40
+        annealed = np.exp(values / 0.4)
+        guess[photo, row, column] = 1.3 * (annealed / annealed.sum() @ CENTERS)
+    for off, true in zip(guess - ab, ab, strict=True):
+        chroma = max(8, np.hypot(*np.moveaxis(true, -1, 0)).mean())
+        near += np.sqrt((off**2).sum(axis=-1) + 1).mean() / chroma / 2
+    for index, planes in enumerate((guess, ab)):
+        for plane in planes.reshape(2, 20, 2).astype(np.float64):
+            spread = np.sqrt(plane.var(axis=0, ddof=1).sum())
+            colors[index] += spread + 0.37 * np.hypot(*plane.mean(axis=0))
+    off = guess - ab
+    gradient = (np.abs(np.diff(off, axis=1)).mean() + np.abs(np.diff(off, axis=2)).mean()) / 2
+    vivid = (colors[0] / colors[1] - 0.9) ** 2
+    wanted = (
+        loss.ENTROPY * entropy + loss.NEAR * near + loss.GRADIENT * gradient + loss.VIVID * vivid
+    )
     # Ties among the five nearest centres may be broken either way.
-    assert total.item() == pytest.approx(entropy + 0.5 * huber + 0.5 * gradient, rel=0.02)
+    assert total.item() == pytest.approx(wanted, rel=0.02)
+
+
+def test_colorfulness_is_what_the_loss_asks_for() -> None:
+    """Below the target the loss pulls towards more colour, above it towards less."""
+    random = np.random.default_rng(5)
+    logits = torch.from_numpy(random.standard_normal((2, 313, 4, 5)).astype(np.float32))
+    true = torch.from_numpy(random.uniform(-40, 40, (2, 4, 5, 2)).astype(np.float32))
+    given = {
+        "encoding": loss.SoftEncoding(CENTERS), "weights": torch.ones(313),
+        "centers": torch.from_numpy(CENTERS), "temperature": 0.4,
+    }  # fmt: skip
+    found = {}
+    for target in (0.0, 2.0):
+        saturation = torch.tensor(1.0, requires_grad=True)
+        total, parts = loss.loss(logits, true, **given, saturation=saturation, target=target)
+        total.backward()
+        found[target] = saturation.grad.item(), parts["colourfulness"]
+    assert 0 < found[0.0][1] == found[2.0][1] < 2
+    # Only the target differs, so the pull does by 2 VIVID times it times colourfulness.
+    assert found[0.0][0] - found[2.0][0] == pytest.approx(
+        2 * loss.VIVID * 2 * found[0.0][1], rel=0.01
+    )
 
 
 def test_rebalancing_favours_rare_colours() -> None:
