@@ -25,7 +25,7 @@ MAX_ANCHORS = 128
 FIRST_ANCHORS, NEW_ANCHORS = 64, 16
 # The kernel's standard deviations: of features, as a share of the root mean square distance of two
 # cells, since networks differ in how far apart their features are; and of L*.
-FEATURE_SHARE = 0.27
+FEATURE_SHARE = 0.31
 MIN_FEATURE_SCALE = 0.02  # a frame faded to black has no distances but rounding
 LIGHTNESS_SCALE = 30.0
 NEW_DISTANCE = 2.0  # squared, in standard deviations: what is farther from all anchors gets its own

@@ -29,9 +29,9 @@ psnr_reference with it.
 
 A network that predicts pale colours only does well in the measures before colorful: compare them
 with it, and look at the sheet. Models are best compared where they are equally colourful: with
---colorfulness, a last line has the measures at the saturation that gives that share of the originals'
-colourfulness. The last lines are what `examples.training` prints too: the median error, the share of
-photos nearer than grey, colourfulness over the originals'.
+--colorfulness, a last line has the measures at the saturation that gives that share of the
+originals' colourfulness. The last lines are what `examples.training` prints too: the median error,
+the share of photos nearer than grey, colourfulness over the originals'.
 """
 
 from __future__ import annotations

@@ -178,8 +178,8 @@ def test_zhang2016_is_never_replaced_silently() -> None:
 def test_model_from_files() -> None:
     folder = Path(colorcv.__file__).parent / "models" / "lite"
     files = colorcv.ModelFiles(
-        prototxt=folder / "colorcv_lite_v2.prototxt",
-        caffemodel=folder / "colorcv_lite_v2.caffemodel",
+        prototxt=folder / "colorcv_lite_v3.prototxt",
+        caffemodel=folder / "colorcv_lite_v3.caffemodel",
         centers=folder / "pts_in_hull.npy",
     )
     grey = grey_images(1)[0]

@@ -35,8 +35,8 @@ def shares(lightness) -> np.ndarray:
                 centers[index, axis] = 100
             np.save(Path(folder) / "one_hot.npy", centers)
             files = colorcv.ModelFiles(
-                prototxt=LITE / "colorcv_lite_v2.prototxt",
-                caffemodel=LITE / "colorcv_lite_v2.caffemodel",
+                prototxt=LITE / "colorcv_lite_v3.prototxt",
+                caffemodel=LITE / "colorcv_lite_v3.caffemodel",
                 centers=Path(folder) / "one_hot.npy",
             )
             planes.append(colorcv.Colorizer(files, device="cpu").predict_ab(lightness) / 100)

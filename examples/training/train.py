@@ -59,8 +59,7 @@ def _lightness(bgr):
 def summary_at(photos: list, guesses: list, saturation: float) -> dict[str, float]:
     """Measure guessed ab, times a factor, against photos."""
     lines = [
-        measure(bgr, colored(bgr, ab * saturation))
-        for bgr, ab in zip(photos, guesses, strict=True)
+        measure(bgr, colored(bgr, ab * saturation)) for bgr, ab in zip(photos, guesses, strict=True)
     ]
     return summarize(lines)
 

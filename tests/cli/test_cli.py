@@ -208,7 +208,7 @@ def test_info_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_download_of_a_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("download", "lite") == 0
-    assert (Path(capsys.readouterr().out.strip()) / "colorcv_lite_v2.caffemodel").is_file()
+    assert (Path(capsys.readouterr().out.strip()) / "colorcv_lite_v3.caffemodel").is_file()
 
 
 def test_download_offline(capsys: pytest.CaptureFixture[str]) -> None:

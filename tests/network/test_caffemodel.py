@@ -51,7 +51,7 @@ def test_file_is_unmapped_with_the_blobs(tmp_path: Path) -> None:
 
 def test_reads_the_bundled_model() -> None:
     folder = Path(caffemodel.__file__).parents[2] / "models" / "lite"
-    layers = caffemodel.read(folder / "colorcv_lite_v2.caffemodel")
+    layers = caffemodel.read(folder / "colorcv_lite_v3.caffemodel")
     assert layers["stem"][0].shape == (32, 1, 3, 3)
     assert layers["stem"][0].values.dtype == np.float16
 

@@ -28,8 +28,8 @@ PROTOTXT = DATA / "colorization_deploy_v2.prototxt"
 CENTERS = DATA / "pts_in_hull.npy"
 LITE = Path(network.__file__).parents[1] / "models" / "lite"
 LITE_FILES = (
-    LITE / "colorcv_lite_v2.prototxt",
-    LITE / "colorcv_lite_v2.caffemodel",
+    LITE / "colorcv_lite_v3.prototxt",
+    LITE / "colorcv_lite_v3.caffemodel",
     LITE / "pts_in_hull.npy",
 )
 FORMS: tuple[MemoryForm, ...] = ("fast", "balanced", "low")
