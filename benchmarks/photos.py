@@ -4,7 +4,9 @@
 
 Both run the bundled model, so that only the rest differs: reading, conversion, upsampling, writing.
 The photos, real ones, are enlarged to the size. Prints medians, the median of the ratios within
-a turn, and the spread: the middle 80 % of a side's times, each over the median of its photo.
+a turn, and the spread: the middle 80 % of a side's times, each over the median of its photo. The
+spread alone is that of colorcv's turns one after the other, before the turns of both: the
+tutorials' code allocates and frees a gigabyte in each turn, which the other side's next one feels.
 """
 
 from __future__ import annotations
@@ -58,6 +60,9 @@ def time_pair(
 ) -> list[str]:
     """Return the columns of one row; the first turn of each side is not counted."""
     own(photos[0])
+    alone: list[list[float]] = [[] for _ in photos]
+    for index, photo in enumerate(photos * (rounds // len(photos))):
+        alone[index % len(photos)].append(milliseconds(partial(own, photo)))
     other(photos[0])
     mine: list[list[float]] = [[] for _ in photos]
     theirs: list[list[float]] = [[] for _ in photos]
@@ -68,7 +73,8 @@ def time_pair(
     pairs = list(zip(chain(*mine), chain(*theirs), strict=True))
     return [
         f"{median(a for a, _ in pairs):.0f}", f"{median(b for _, b in pairs):.0f}",
-        f"{median(b / a for a, b in pairs):.2f}", f"{spread(mine):.0%}", f"{spread(theirs):.0%}",
+        f"{median(b / a for a, b in pairs):.2f}", f"{median(chain(*alone)):.0f}",
+        *(f"{spread(times):.0%}" for times in (alone, mine, theirs)),
     ]  # fmt: skip
 
 
@@ -98,7 +104,10 @@ def main() -> None:
             rows.append([f"{size} MP, JPEG to JPEG", *columns])
             print(rows[-1], flush=True)
     print(f"\n## OpenCV {cv2.__version__}, {machine()}\n")
-    header = ["photo", "colorcv ms", "tutorial ms", "times as fast", "spread", "of the tutorial"]
+    header = [
+        "photo", "colorcv ms", "tutorial ms", "times as fast", "colorcv alone ms", "spread alone",
+        "in turn", "of the tutorial",
+    ]  # fmt: skip
     print(markdown_table(header, rows))
 
 
