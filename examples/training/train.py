@@ -65,9 +65,12 @@ def summary_at(photos: list, guesses: list, saturation: float) -> dict[str, floa
 
 
 def saturation_for(photos: list, guesses: list, saturation: float, target: float) -> float:
-    """Return the factor on guessed ab at which colourfulness is `target` of the originals'."""
+    """Return the factor on guessed ab, at most 10, for a colourfulness of `target`."""
     for _ in range(3):
-        saturation *= target / summary_at(photos, guesses, saturation)["colorfulness"]
+        found = summary_at(photos, guesses, saturation)["colorfulness"]
+        if math.isnan(found):  # no photo has colour
+            break
+        saturation = min(10.0, saturation * target / max(found, 0.01))
     return saturation
 
 

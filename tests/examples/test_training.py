@@ -22,6 +22,7 @@ import colorcv
 
 torch = pytest.importorskip("torch", reason="the training needs PyTorch")
 
+from examples import measures  # noqa: E402
 from examples.training import export, loss, network, photos, train  # noqa: E402
 
 pytestmark = pytest.mark.training
@@ -190,6 +191,15 @@ def test_of_several_states_the_mean_is_exported(tmp_path: Path) -> None:
     torch.save(state | {"ema": half, "temperature": 0.7}, tmp_path / "c.pt")
     with pytest.raises(ValueError, match=r"c\.pt is of another network or temperature"):
         export.export([tmp_path / "a.pt", tmp_path / "c.pt"], tmp_path, "mean", lightness)
+
+
+def test_saturation_for_a_colorfulness() -> None:
+    truth = [scene(seed, (255, 90, 60)) for seed in range(3)]
+    half = [cv2.resize(measures.lab_of(photo)[..., 1:], (40, 30)) / 2 for photo in truth]
+    assert train.saturation_for(truth, half, 1.0, 1.0) == pytest.approx(2, rel=0.1)
+    grey = [np.zeros((30, 40, 2), np.float32)] * 3
+    assert train.saturation_for(truth, grey, 1.4, 0.9) == 10
+    assert train.saturation_for([scene(1, (200, 200, 200))] * 3, grey, 1.4, 0.9) == 1.4
 
 
 def test_sizes_of_batches() -> None:
