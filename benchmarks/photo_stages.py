@@ -1,10 +1,11 @@
 """Wall and processor time of the stages of one large photo, with the small model.
 
-    python -m benchmarks.photo_stages PHOTO [--rounds 9] [--megapixels 12]
+    python -m benchmarks.photo_stages PHOTO [--rounds 9] [--megapixels 12] [--threads 2]
 
 The photo, a real one, is enlarged to the size. The stages are those of `Colorizer.colorize` and,
 for JPEG, of reading and writing the file; all run one after the other, so that what is left
 to win by a second core shows: a stage whose processor time equals its wall time runs on one core.
+The spreads are the middle 80 % of the wall times over their median, of the network and of the sum.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 import colorcv
 from benchmarks.harness import THREADS, machine, markdown_table
-from benchmarks.photos import KINDS, enlarged
+from benchmarks.photos import KINDS, enlarged, spread
 from colorcv.color.lab import upsample_chroma
 from colorcv.frames import predict_chroma
 from colorcv.image.io import read_image, write_image
@@ -45,7 +46,7 @@ class Stages:
         return result
 
     def row(self) -> list[str]:
-        """Return "wall / processor" of each stage, and of their sum."""
+        """Return "wall / processor" of each stage and of their sum, and two spreads."""
         cells, total = [], np.zeros(2)
         for stage in STAGES:
             if stage not in self.times:
@@ -54,7 +55,10 @@ class Stages:
             middle = np.array([median(column) for column in zip(*self.times[stage], strict=True)])
             total += middle
             cells.append(f"{middle[0]:.0f} / {middle[1]:.0f}")
-        return [*cells, f"{total[0]:.0f} / {total[1]:.0f}"]
+        walls = {stage: [wall for wall, _ in times] for stage, times in self.times.items()}
+        sums = [sum(one) for one in zip(*walls.values(), strict=True)]
+        spreads = spread([walls["network"]]), spread([sums])
+        return [*cells, f"{total[0]:.0f} / {total[1]:.0f}", *(f"{one:.0%}" for one in spreads)]
 
 
 def color(colorizer: colorcv.Colorizer, pixels: Any, stages: Stages) -> Any:
@@ -70,8 +74,9 @@ def main() -> None:
     parser.add_argument("photo", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--megapixels", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=THREADS)
     arguments = parser.parse_args()
-    cv2.setNumThreads(THREADS)
+    cv2.setNumThreads(arguments.threads)
     colorizer = colorcv.Colorizer("lite", device="cpu")
     photo = enlarged(arguments.photo, arguments.megapixels)
     rows = []
@@ -92,7 +97,8 @@ def main() -> None:
             stages.run("write", lambda: write_image(output, result, file.metadata, overwrite=True))  # noqa: B023
         rows.append(["JPEG to JPEG", *stages.row()])
     print(f"## OpenCV {cv2.__version__}, {machine()}\n\nms: wall / processor\n")
-    print(markdown_table(["photo", *STAGES, "sum"], rows))
+    header = ["photo", *STAGES, "sum", "spread of the network", "of the sum"]
+    print(markdown_table(header, rows))
 
 
 if __name__ == "__main__":
