@@ -25,7 +25,7 @@ _DELTA, _KAPPA = 6 / 29, 24389 / 27  # of CIE L*a*b*
 _TINY = 1e-12  # avoids division by zero
 # Linear light above which a colour counts as outside the gamut: 1, and what rounding adds to white.
 _WHITE = 1 + 1e-6
-_GAMUT_CHUNK = 1 << 14  # colours outside the gamut that are recomputed at a time
+_GAMUT_CHUNK = 1 << 13  # colours outside the gamut that are recomputed at a time
 
 
 def bgr_from_lab(lab: Float32Array) -> Float32Array:

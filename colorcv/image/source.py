@@ -24,9 +24,9 @@ __all__ = ["SourceImage"]
 
 T = TypeVar("T")
 
-# Temporary arrays take about 40 bytes per pixel, so all threads together process at most 1/8 of the
-# image at a time.
-_IN_FLIGHT_DIVISOR, _MAX_THREADS = 8, 8
+# Temporary arrays take about 50 bytes per pixel, so all threads together process at most a tenth of
+# the image at a time.
+_IN_FLIGHT_DIVISOR, _MAX_THREADS = 10, 8
 # Pixels per strip: enough to outweigh the overhead of calls, few enough to stay in a core's cache.
 _MIN_STRIP_PIXELS, _MAX_STRIP_PIXELS = 1 << 12, 1 << 17
 # Pixels, along each axis, that are looked at per cell when a border is searched for.
