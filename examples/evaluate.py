@@ -241,6 +241,11 @@ def main() -> int:
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is not a folder")
 
+    if options.colorfulness is not None and not options.colorfulness > 0:
+        parser.error(
+            f"--colorfulness is {options.colorfulness:g}; take more than 0, 1 is the originals'"
+        )
+
     model = options.model
     if options.files:
         prototxt, caffemodel, centers = options.files
@@ -284,7 +289,7 @@ def main() -> int:
     summaries = {value: measures.summarize(measured) for value, measured in by_saturation.items()}
     for saturation, summary in summaries.items():
         print(f"saturation {saturation:g}: {measures.as_text(summary)}")
-    if options.colorfulness:
+    if options.colorfulness is not None:
         saturation, summary = equally_colorful(colorizer, pairs, options.colorfulness)
         print(f"saturation {saturation:.2f}: {measures.as_text(summary)}")
     pictures = {".jpg": contact_sheet(rows)}

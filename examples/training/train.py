@@ -93,6 +93,11 @@ class Training:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        for name in ("saturation", "colorfulness"):
+            if not 0 < getattr(options, name) <= 10:
+                raise ValueError(
+                    f"--{name} is {getattr(options, name):g}; take more than 0, up to 10"
+                )
         self.photos = Photos(options.photos)
         for line in self.photos.skipped:
             print(f"left out: {line}", file=sys.stderr)

@@ -147,13 +147,19 @@ def colour_scenes() -> list[np.ndarray]:
     return [scene.astype(np.uint8) for scene in scenes]
 
 
-def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with the colour scenes."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, scene in enumerate(colour_scenes()):
+        assert cv2.imwrite(str(folder / f"{i}.png"), scene)
+    return folder
+
+
+def test_evaluate_measures_what_it_says(photos: Path, tmp_path: Path) -> None:
     """The table against the definitions, written out again in float64."""
     pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for i, scene in enumerate(colour_scenes()):
-        assert cv2.imwrite(str(photos / f"{i}.png"), scene)
     (photos / "broken.png").write_bytes(b"nothing")
     chart_of = ("--saturations", 0.5, 1, 2)
     done = run("evaluate.py", photos, "--output", tmp_path / "lite", *chart_of, cwd=tmp_path)
@@ -188,12 +194,8 @@ def test_evaluate_measures_what_it_says(tmp_path: Path) -> None:
     assert chart.std(axis=2).max() > 20
 
 
-def test_evaluate_at_equal_colorfulness_and_own_files(tmp_path: Path) -> None:
+def test_evaluate_at_equal_colorfulness_and_own_files(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="evaluate.py measures with scikit-image")
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for i, scene in enumerate(colour_scenes()):
-        assert cv2.imwrite(str(photos / f"{i}.png"), scene)
     lite = Path(colorcv.__file__).parent / "models" / "lite"
     files = [next(lite.glob(pattern)) for pattern in ("*.prototxt", "*.caffemodel", "*.npy")]
     factor = colorcv.Colorizer("lite").default_saturation

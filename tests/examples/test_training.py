@@ -129,6 +129,9 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
         child = start("train", tmp_path / source, "--output", tmp_path / "out", *SMALL)
         _, err = finish(child, 2)
         assert err.startswith(f"error: {tmp_path / source}")
+    child = start("train", tmp_path, "--output", tmp_path / "out", "--colorfulness", "0", *SMALL)
+    _, err = finish(child, 2)
+    assert err == "error: --colorfulness is 0; take more than 0, up to 10\n"
     _, err = finish(start("export", tmp_path / "none.pt", tmp_path / "out"), 2)
     assert "none.pt" in err
 
